@@ -1,0 +1,1 @@
+System.Environment.Exit(1);

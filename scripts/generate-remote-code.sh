@@ -1,0 +1,33 @@
+#!/bin/bash
+# Assembles src/CriuPmem.Remote/Code/remote.S and writes its bytes as RemoteCode.g.cs.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+as --64 -o "$work/remote.o" src/CriuPmem.Remote/Code/remote.S
+objcopy -O binary -j .text "$work/remote.o" "$work/remote.bin"
+at() { nm "$work/remote.o" | awk -v name="$1" '$3 == name { print $1 }'; }
+bytes() { # name of the block: its bytes as C# hex, 16 a line
+  local from=$((16#$(at "$1"))) to=$((16#$(at "$1_end")))
+  od -An -v -tx1 -w16 -j "$from" -N $((to - from)) "$work/remote.bin" |
+    sed -E 's/ ([0-9a-f]{2})/ 0x\U\1,/g; s/^ /        /'
+}
+{
+  cat <<'HEAD'
+// Generated from Code/remote.S by scripts/generate-remote-code.sh.
+namespace CriuPmem.Remote;
+
+/// <summary>Machine code that runs outside the engine.</summary>
+internal static class RemoteCode
+{
+HEAD
+  printf '    /// <summary>Runs a batch of system calls in a tracee.</summary>\n'
+  printf '    public static ReadOnlySpan<byte> Batch =>\n    [\n%s\n    ];\n\n' "$(bytes batch)"
+  printf '    /// <summary>Where, in <see cref="Batch"/>, a tracee goes on whose tracer has died; in bytes.</summary>\n'
+  printf '    public const int HealOffset = 0x%x;\n\n' $((16#$(at heal) - 16#$(at batch)))
+  printf '    /// <summary>Makes the engine'"'"'s first child.</summary>\n'
+  printf '    public static ReadOnlySpan<byte> Spawn =>\n    [\n%s\n    ];\n\n' "$(bytes spawn)"
+  printf '    /// <summary>A program that waits for its tracer.</summary>\n'
+  printf '    public static ReadOnlySpan<byte> Seed =>\n    [\n%s\n    ];\n' "$(bytes seed)"
+  printf '}\n'
+} >src/CriuPmem.Remote/RemoteCode.g.cs

@@ -1,0 +1,51 @@
+using CriuPmem.Images.Messages;
+using CriuPmem.Remote;
+
+namespace CriuPmem.Engine.Dump;
+
+/// <summary>One frozen process, and what is known of it.</summary>
+internal sealed class DumpProcess(int pid, ProcDirectory proc, ProcStat stat)
+{
+    /// <summary>The process id, as the engine sees it.</summary>
+    public int Pid { get; } = pid;
+
+    /// <summary>/proc/PID.</summary>
+    public ProcDirectory Proc { get; } = proc;
+
+    /// <summary>/proc/PID/stat, read when the process stood still.</summary>
+    public ProcStat Stat { get; set; } = stat;
+
+    /// <summary>The parent in the tree; null for the root.</summary>
+    public DumpProcess? Parent { get; init; }
+
+    /// <summary>Its threads, the leader first; empty for a zombie.</summary>
+    public List<DumpThread> Threads { get; } = [];
+
+    /// <summary>Ended, and not yet waited for by its parent.</summary>
+    public bool IsZombie => Stat.State == 'Z' && Threads.Count == 0;
+
+    /// <summary>The leading thread.</summary>
+    public DumpThread Leader => Threads[0];
+
+    /// <summary>The scratch mapping; shared by processes that share memory.</summary>
+    public RemoteSpace? Space { get; set; }
+
+    /// <summary>The process, before it in the dump, whose memory it shares (CLONE_VM); or null.</summary>
+    public DumpProcess? MemoryOwner { get; set; }
+
+    /// <summary>Its mappings, in address order.</summary>
+    public List<MemoryMapping> Mappings { get; } = [];
+
+    /// <summary>Which kernel objects it shares with whom.</summary>
+    public TaskKobjIdsEntry Ids { get; } = new();
+
+    /// <summary>What goes into mm-PID.img.</summary>
+    public MmEntry Memory { get; } = new();
+
+    /// <summary>"name (pid)", for messages.</summary>
+    public override string ToString() => $"{Stat.Comm} ({Pid})";
+
+    /// <summary>An exception about this process.</summary>
+    public CheckpointException Fail(ErrorCode code, string cause, string? remedy = null, string? what = null, Errno errno = Errno.None) =>
+        new(code, cause) { Pid = Pid, ProcessName = Stat.Comm, Object = what, Remedy = remedy, Errno = errno };
+}

@@ -1,0 +1,76 @@
+using CriuPmem.Engine.Resources;
+using CriuPmem.Images.Messages;
+
+namespace CriuPmem.Engine.Dump;
+
+/// <summary>Every open file of the tree, once, with its id: what becomes files.img.</summary>
+/// <remarks>
+/// Two descriptors are the same open file when kcmp says so. To keep that cheap only files with the same inode, position
+/// and flags are compared.
+/// </remarks>
+internal sealed class FileTable(DumpContext context)
+{
+    private readonly Dictionary<(ulong Device, ulong Inode, ulong Position, uint Flags), KernelObjects> _open = [];
+    private readonly Dictionary<(ulong Device, ulong Inode, string Path, uint Flags), uint> _paths = [];
+    private uint _nextId = 1;
+
+    /// <summary>The entries so far, in the order of their ids.</summary>
+    public List<FileEntry> Entries { get; } = [];
+
+    /// <summary>Descriptors that share one open file with another seen before.</summary>
+    public int SharedDescriptors { get; private set; }
+
+    /// <summary>The descriptors of <paramref name="process"/>, for its fdinfo image; dumps what is new.</summary>
+    public List<FdinfoEntry> Descriptors(DumpProcess process)
+    {
+        var entries = new List<FdinfoEntry>();
+        foreach (int fd in process.Proc.Numbers("fd"))
+        {
+            using OpenFile? file = OpenFile.TryLook(process, fd);
+            if (file is null) continue;
+            FileKind kind = FileKinds.Of(file) ?? throw file.Fail(
+                ErrorCode.UnsupportedFile, "open files of this kind cannot be saved yet", "Let the program close it, or leave it out of the tree");
+            Identify(file, out bool isNew);
+            if (isNew) Dump(kind, file);
+            entries.Add(new FdinfoEntry { Id = file.Id, Fd = (uint)fd, Type = Entries[(int)file.Id - 1].Type, Flags = file.CloseOnExec ? 1u : 0 });
+        }
+
+        return entries;
+    }
+
+    /// <summary>The id of a file that is known by its path only: mapped, or a working directory.</summary>
+    /// <param name="process">Whose it is.</param>
+    /// <param name="link">The link under /proc/PID that leads to it.</param>
+    /// <param name="flags">With which flags it shall be opened at restore.</param>
+    /// <param name="what">For messages.</param>
+    public uint IdOfPath(DumpProcess process, string link, uint flags, string what)
+    {
+        string path = process.Proc.ReadLink(link) ?? throw process.Fail(ErrorCode.UnsupportedFile, "its path cannot be read", what: what);
+        Sys.Stat(process.Proc.Fd, link, out FileStat stat).OrThrow("stat", what);
+        if (_paths.TryGetValue((stat.st_dev, stat.st_ino, path, flags), out uint id)) return id;
+        id = _nextId++;
+        _paths.Add((stat.st_dev, stat.st_ino, path, flags), id);
+        var entry = new FileEntry { Type = FdTypes.Reg, Id = id, Reg = context.Paths.Entry(process, link, path, stat, what) };
+        entry.Reg.Id = id;
+        entry.Reg.Flags = flags;
+        entry.Reg.Pos = 0;
+        entry.Reg.Fown = new FownEntry { Uid = 0, Euid = 0, Signum = 0, PidType = 0, Pid = 0 };
+        Entries.Add(entry);
+        return id;
+    }
+
+    private void Identify(OpenFile file, out bool isNew)
+    {
+        var key = (file.Stat.st_dev, file.Stat.st_ino, file.Position, file.Flags);
+        if (!_open.TryGetValue(key, out KernelObjects? same)) _open.Add(key, same = new KernelObjects(KCMP_FILE));
+        file.Id = same.IdOf(file.Process.Pid, file.Fd, () => _nextId++, out isNew);
+        if (!isNew) SharedDescriptors++;
+    }
+
+    private void Dump(FileKind kind, OpenFile file)
+    {
+        var entry = new FileEntry { Type = kind.Type, Id = file.Id };
+        Entries.Add(entry);
+        kind.Dump(context, file, entry);
+    }
+}

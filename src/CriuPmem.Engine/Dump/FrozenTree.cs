@@ -1,0 +1,228 @@
+using System.Diagnostics;
+using CriuPmem.Remote;
+
+namespace CriuPmem.Engine.Dump;
+
+/// <summary>A process tree held still: every thread seized and stopped. Its end lets the tree go as it was.</summary>
+/// <remarks>
+/// Processes are frozen from the root down, so that a frozen parent can fork no more; the lists of threads and children
+/// are read again until nothing new appears. Whatever ends this object without <see cref="Release"/>, the kernel too,
+/// lets the tasks run on.
+/// </remarks>
+internal sealed class FrozenTree : IDisposable
+{
+    private readonly EngineLog _log;
+    private readonly long _deadline;
+    private readonly HashSet<int> _tids = [];
+    private bool _released;
+
+    private FrozenTree(EngineLog log, int timeoutSeconds)
+    {
+        _log = log;
+        _deadline = timeoutSeconds == 0 ? long.MaxValue : Stopwatch.GetTimestamp() + timeoutSeconds * Stopwatch.Frequency;
+    }
+
+    /// <summary>The processes, parents before children.</summary>
+    public List<DumpProcess> Processes { get; } = [];
+
+    /// <summary>The root.</summary>
+    public DumpProcess Root => Processes[0];
+
+    /// <summary>Freezes the tree under <paramref name="rootPid"/>.</summary>
+    /// <exception cref="CheckpointException">It cannot be frozen; it runs on.</exception>
+    public static FrozenTree Freeze(int rootPid, int timeoutSeconds, EngineLog log)
+    {
+        var tree = new FrozenTree(log, timeoutSeconds);
+        try
+        {
+            tree.Add(rootPid, null);
+            while (tree.AddChildren())
+            {
+            }
+
+            return tree;
+        }
+        catch
+        {
+            tree.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Lets the tree go: running, stopped or killed.</summary>
+    public void Release(FinalState state)
+    {
+        if (_released) return;
+        _released = true;
+        if (state == FinalState.Killed)
+        {
+            foreach (DumpProcess process in Processes) Sys.Kill(process.Pid, SIGKILL);
+            Reap();
+            return;
+        }
+
+        foreach (DumpProcess process in Processes)
+        {
+            RemoveScratch(process);
+            if (state == FinalState.Stopped && !process.IsZombie) Sys.Kill(process.Pid, SIGSTOP);
+            foreach (DumpThread thread in process.Threads)
+            {
+                thread.Task.PutBack();
+                thread.Task.Detach();
+            }
+        }
+    }
+
+    /// <inheritdoc />
+    public void Dispose()
+    {
+        Release(FinalState.Running);
+        foreach (DumpProcess process in Processes)
+        {
+            process.Proc.Dispose();
+            process.Space?.Dispose();
+        }
+    }
+
+    private static void RemoveScratch(DumpProcess process)
+    {
+        if (process.Space is null || process.MemoryOwner is not null) return;
+        try
+        {
+            process.Space.Remove(process.Leader.Task);
+        }
+        catch (CheckpointException)
+        {
+            // The task died under our hands: nothing is left to put in order.
+        }
+    }
+
+    private void Reap()
+    {
+        // A killed tracee is the tracer's to reap before its parent can; threads end before their leader does.
+        foreach (DumpProcess process in Processes.AsEnumerable().Reverse())
+        {
+            for (int i = process.Threads.Count - 1; i >= 0; i--)
+            {
+                while (!process.Threads[i].Task.Wait().Ended)
+                {
+                }
+            }
+        }
+    }
+
+    private void Add(int pid, DumpProcess? parent)
+    {
+        ProcDirectory? proc = ProcDirectory.TryOpen(pid);
+        ProcStat? stat = proc?.Stat();
+        if (proc is null || stat is null)
+        {
+            if (parent is not null) return; // a child that ended meanwhile
+            throw new CheckpointException(ErrorCode.NoSuchProcess, "there is no such process") { Pid = pid, Remedy = "Check the number given with --tree" };
+        }
+
+        var process = new DumpProcess(pid, proc, stat) { Parent = parent };
+        if (stat.IsKernelThread) throw process.Fail(ErrorCode.KernelThread, "it is a kernel thread, which has no memory or files of its own to save", "Give the pid of a program");
+        Processes.Add(process);
+        if (stat.State is 'Z' or 'X')
+        {
+            if (proc.Numbers("task").Count > 1) throw process.Fail(ErrorCode.UnsupportedState, "its main thread has ended while others go on");
+            if (parent is null) throw process.Fail(ErrorCode.NoSuchProcess, "the process has ended already and only waits for its parent (zombie)", "Give the pid of a running program");
+            return;
+        }
+
+        FreezeThreads(process);
+        process.Stat = proc.Stat() ?? stat;
+    }
+
+    private bool AddChildren()
+    {
+        bool any = false;
+        for (int i = 0; i < Processes.Count; i++)
+        {
+            DumpProcess parent = Processes[i];
+            foreach (DumpThread thread in parent.Threads)
+            {
+                foreach (int child in parent.Proc.Children(thread.Task.Tid))
+                {
+                    if (Processes.Exists(known => known.Pid == child)) continue;
+                    Add(child, parent);
+                    any = true;
+                }
+            }
+        }
+
+        return any;
+    }
+
+    private void FreezeThreads(DumpProcess process)
+    {
+        for (bool any = true; any;)
+        {
+            any = false;
+            var seized = new List<DumpThread>();
+            foreach (int tid in process.Proc.Numbers("task"))
+            {
+                if (_tids.Contains(tid)) continue;
+                Errno error = Tracee.Seize(tid, 0);
+                if (error == Errno.ESRCH) continue; // ended between the listing and here
+                if (error != Errno.None) throw CannotSeize(process, tid, error);
+                _tids.Add(tid);
+                var thread = new DumpThread(process, new Tracee(tid));
+                seized.Add(thread);
+                process.Threads.Add(thread);
+                any = true;
+            }
+
+            foreach (DumpThread thread in seized)
+            {
+                if (!WaitUntilStopped(thread)) process.Threads.Remove(thread);
+            }
+        }
+
+        process.Threads.Sort((a, b) => a.IsLeader ? -1 : b.IsLeader ? 1 : a.Task.Tid.CompareTo(b.Task.Tid));
+        _log.Debug("freeze", $"{process}: {process.Threads.Count} threads stopped");
+    }
+
+    private static CheckpointException CannotSeize(DumpProcess process, int tid, Errno error)
+    {
+        int tracer = process.Proc.Status()?.TracerPid ?? 0;
+        return tracer != 0
+            ? process.Fail(ErrorCode.AlreadyTraced, $"it is traced by process {tracer} already", "Detach that debugger or tracer first")
+            : process.Fail(ErrorCode.NotPermitted, $"thread {tid} cannot be traced", "Run as root, and check kernel.yama.ptrace_scope", errno: error);
+    }
+
+    /// <summary>False when the task ended instead.</summary>
+    private bool WaitUntilStopped(DumpThread thread)
+    {
+        Tracee task = thread.Task;
+        for (int spins = 0; ; spins++)
+        {
+            if (!task.TryWait(out TaskStop stop))
+            {
+                if (spins < 50) Syscall.Invoke(SyscallNumber.sched_yield);
+                else Sys.SleepMicroseconds(Math.Min(spins, 1000));
+                if (Stopwatch.GetTimestamp() > _deadline) throw NotStopping(thread);
+                continue;
+            }
+
+            if (stop.Ended) return false;
+            if (stop.Event == PTRACE_EVENT_STOP)
+            {
+                if (stop.IsGroupStop) task.GroupStopSignal = stop.Signal;
+                return task.LoadIfAlive();
+            }
+
+            // A signal came first: the program gets it, and the interrupt follows.
+            Sys.Ptrace(PTRACE_CONT, task.Tid, 0, stop.Signal);
+        }
+    }
+
+    private static CheckpointException NotStopping(DumpThread thread)
+    {
+        string where = thread.Process.Proc.ReadText($"task/{thread.Task.Tid}/wchan") ?? "?";
+        return thread.Process.Fail(
+            ErrorCode.CannotFreeze, $"thread {thread.Task.Tid} does not stop: it waits in the kernel ({where})",
+            "Try again when its input/output has ended, or raise --timeout");
+    }
+}

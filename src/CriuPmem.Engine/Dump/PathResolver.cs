@@ -1,0 +1,54 @@
+using System.Buffers.Binary;
+using CriuPmem.Images.Messages;
+using Google.Protobuf;
+
+namespace CriuPmem.Engine.Dump;
+
+/// <summary>Decides how a file that is known by a link of /proc will be found again, and what it must look like then.</summary>
+internal sealed class PathResolver(DumpContext context)
+{
+    private const string DeletedSuffix = " (deleted)";
+
+    /// <summary>The entry of a file on a path, its id, flags, position and owner left to the caller.</summary>
+    /// <param name="process">Whose file it is.</param>
+    /// <param name="link">The link under /proc/PID that leads to it.</param>
+    /// <param name="path">What that link says.</param>
+    /// <param name="stat">The file itself.</param>
+    /// <param name="what">For messages.</param>
+    public RegFileEntry Entry(DumpProcess process, string link, string path, in FileStat stat, string what)
+    {
+        if (!path.StartsWith('/'))
+        {
+            throw process.Fail(ErrorCode.UnsupportedFile, "it has no path in this mount namespace", what: what);
+        }
+
+        if (stat.st_nlink == 0 || path.EndsWith(DeletedSuffix, StringComparison.Ordinal) || !LeadsTo(path, stat))
+        {
+            throw process.Fail(
+                ErrorCode.UnsupportedFile, stat.st_nlink == 0 ? "it was deleted" : "its path leads to another file now, or to none",
+                "Deleted and renamed files cannot be saved yet", what);
+        }
+
+        var entry = new RegFileEntry { Name = ByteString.CopyFrom(LinuxText.Encode(path)), Mode = stat.st_mode };
+        if (stat.Type == S_IFREG)
+        {
+            entry.Size = (ulong)stat.st_size;
+            if (context.Options.FileValidation == FileValidation.BuildId) AddBuildId(process, link, entry);
+        }
+
+        return entry;
+    }
+
+    private static bool LeadsTo(string path, in FileStat stat) =>
+        !Sys.Stat(AT_FDCWD, path, out FileStat there).Failed && there.st_dev == stat.st_dev && there.st_ino == stat.st_ino;
+
+    /// <summary>The build-id note of an ELF file (elf(5)), in words, as the images have it.</summary>
+    private static void AddBuildId(DumpProcess process, string link, RegFileEntry entry)
+    {
+        SysResult fd = Sys.OpenAt(process.Proc.Fd, link, O_RDONLY);
+        if (fd.Failed) return;
+        ReadOnlySpan<byte> id = ElfBuildId.Read(fd.Value);
+        Sys.Close(fd.Value);
+        for (int at = 0; at + 4 <= id.Length; at += 4) entry.BuildId.Add(BinaryPrimitives.ReadUInt32LittleEndian(id[at..]));
+    }
+}

@@ -1,0 +1,96 @@
+using System.Globalization;
+using CriuPmem.Images.Messages;
+
+namespace CriuPmem.Engine.Dump;
+
+/// <summary>Which kernel objects and namespaces each process has, and which of them it shares.</summary>
+internal sealed class SharedObjects
+{
+    private static readonly (string Name, Action<TaskKobjIdsEntry, uint> Set)[] s_namespaces =
+    [
+        ("pid", (ids, id) => ids.PidNsId = id), ("net", (ids, id) => ids.NetNsId = id), ("ipc", (ids, id) => ids.IpcNsId = id),
+        ("uts", (ids, id) => ids.UtsNsId = id), ("time", (ids, id) => ids.TimeNsId = id), ("mnt", (ids, id) => ids.MntNsId = id),
+        ("user", (ids, id) => ids.UserNsId = id), ("cgroup", (ids, id) => ids.CgroupNsId = id),
+    ];
+
+    private readonly Dictionary<string, uint> _namespaces = [];
+    private readonly KernelObjects[] _objects = [new(KCMP_VM), new(KCMP_FILES), new(KCMP_FS), new(KCMP_SIGHAND)];
+    private readonly Dictionary<(Kind, uint), DumpProcess> _first = [];
+    private readonly uint[] _nextId = [1, 1, 1, 1];
+
+    /// <summary>Kinds of objects that tasks share by clone(2)'s flags.</summary>
+    public enum Kind
+    {
+        Memory, Files, Fs, SignalHandlers,
+    }
+
+    /// <summary>Learns the engine's own objects first: what equals them lies outside any container.</summary>
+    public SharedObjects()
+    {
+        int self = Sys.GetPid();
+        for (int kind = 0; kind < _objects.Length; kind++) Set(EngineIds, (Kind)kind, IdOf(self, (Kind)kind, out _));
+        using ProcDirectory proc = ProcDirectory.TryOpen(self)!;
+        foreach ((string name, Action<TaskKobjIdsEntry, uint> set) in s_namespaces) set(EngineIds, NamespaceId(proc, name));
+    }
+
+    /// <summary>The engine's own objects.</summary>
+    public TaskKobjIdsEntry EngineIds { get; } = new();
+
+    /// <summary>Fills in the ids of a process.</summary>
+    /// <exception cref="CheckpointException">It lives in a namespace that is not the engine's.</exception>
+    public void Identify(DumpProcess process)
+    {
+        if (process.IsZombie) return;
+        for (int kind = 0; kind < _objects.Length; kind++)
+        {
+            uint id = IdOf(process.Pid, (Kind)kind, out bool isNew);
+            Set(process.Ids, (Kind)kind, id);
+            if (isNew) _first.Add(((Kind)kind, id), process);
+        }
+
+        foreach ((string name, Action<TaskKobjIdsEntry, uint> set) in s_namespaces)
+        {
+            int known = _namespaces.Count;
+            set(process.Ids, NamespaceId(process.Proc, name));
+            if (_namespaces.Count > known)
+            {
+                throw process.Fail(ErrorCode.UnsupportedNamespace, $"it lives in a {name} namespace of its own, and containers cannot be saved yet");
+            }
+        }
+    }
+
+    /// <summary>The earlier process that has the same object, or null when this one has it first.</summary>
+    public DumpProcess? FirstWithSame(DumpProcess process, Kind kind)
+    {
+        DumpProcess? first = _first.GetValueOrDefault((kind, Get(process.Ids, kind)));
+        return first == process ? null : first;
+    }
+
+    /// <summary>True when no earlier process has the same object.</summary>
+    public bool IsFirst(DumpProcess process, Kind kind) => FirstWithSame(process, kind) is null;
+
+    private static uint Get(TaskKobjIdsEntry ids, Kind kind) => kind switch
+    {
+        Kind.Memory => ids.VmId, Kind.Files => ids.FilesId, Kind.Fs => ids.FsId, _ => ids.SighandId,
+    };
+
+    private static void Set(TaskKobjIdsEntry ids, Kind kind, uint id)
+    {
+        switch (kind)
+        {
+            case Kind.Memory: ids.VmId = id; break;
+            case Kind.Files: ids.FilesId = id; break;
+            case Kind.Fs: ids.FsId = id; break;
+            default: ids.SighandId = id; break;
+        }
+    }
+
+    private uint IdOf(int pid, Kind kind, out bool isNew) => _objects[(int)kind].IdOf(pid, 0, () => _nextId[(int)kind]++, out isNew);
+
+    private uint NamespaceId(ProcDirectory proc, string name)
+    {
+        string link = proc.ReadLink(string.Create(CultureInfo.InvariantCulture, $"ns/{name}")) ?? name;
+        if (!_namespaces.TryGetValue(link, out uint id)) _namespaces.Add(link, id = (uint)_namespaces.Count + 1);
+        return id;
+    }
+}

@@ -1,0 +1,203 @@
+using CriuPmem.Engine.Memory;
+using CriuPmem.Engine.Resources;
+using CriuPmem.Images;
+using CriuPmem.Images.Messages;
+using CriuPmem.Remote;
+using Google.Protobuf;
+
+namespace CriuPmem.Engine.Dump;
+
+/// <summary>Observes every process of a frozen tree, then writes its images.</summary>
+internal sealed class TreeWriter(DumpContext context)
+{
+    private readonly Dictionary<DumpProcess, List<FdinfoEntry>> _descriptors = [];
+    private readonly Dictionary<DumpProcess, FsEntry> _fs = [];
+    private readonly SharedObjects _objects = new();
+
+    /// <summary>Learns everything but the contents of memory; finds every reason to refuse.</summary>
+    public void Observe()
+    {
+        foreach (DumpProcess process in context.Tree.Processes)
+        {
+            _objects.Identify(process);
+            if (process.IsZombie) continue;
+            ObserveTasks(process);
+        }
+
+        foreach (DumpProcess process in context.Tree.Processes)
+        {
+            if (process.IsZombie) continue;
+            if (process.MemoryOwner is null) AddressSpaceDump.Describe(context, process);
+            if (_objects.IsFirst(process, SharedObjects.Kind.Files)) _descriptors[process] = context.Files.Descriptors(process);
+            _fs[process] = new FsEntry
+            {
+                CwdId = context.Files.IdOfPath(process, "cwd", O_DIRECTORY, "its working directory"),
+                RootId = context.Files.IdOfPath(process, "root", O_DIRECTORY, "its root directory"),
+                Umask = process.Leader.Status.Umask,
+            };
+        }
+    }
+
+    /// <summary>Writes all images but pages and inventory.</summary>
+    public void Write()
+    {
+        foreach (Action contents in context.Contents) contents();
+        SnapshotWriter snapshot = context.Snapshot;
+        using (ImageWriter pstree = snapshot.Create(ImageKind.Pstree))
+        {
+            foreach (DumpProcess process in context.Tree.Processes) pstree.Add(TreeEntry(process));
+        }
+
+        foreach (DumpProcess process in context.Tree.Processes)
+        {
+            if (process.IsZombie)
+            {
+                snapshot.WriteSingle(ImageKind.Core, process.Pid, ZombieCore(process));
+                continue;
+            }
+
+            foreach (DumpThread thread in process.Threads) snapshot.WriteSingle(ImageKind.Core, thread.Task.Tid, thread.Core);
+            snapshot.WriteSingle(ImageKind.Ids, process.Pid, process.Ids);
+            snapshot.WriteSingle(ImageKind.Mm, process.Pid, (process.MemoryOwner ?? process).Memory);
+            snapshot.WriteSingle(ImageKind.Fs, process.Pid, _fs[process]);
+            if (!_descriptors.TryGetValue(process, out List<FdinfoEntry>? descriptors)) continue;
+            using ImageWriter fdinfo = snapshot.Create(ImageKind.Fdinfo, process.Ids.FilesId);
+            foreach (FdinfoEntry entry in descriptors) fdinfo.Add(entry);
+        }
+
+        using (ImageWriter files = snapshot.Create(ImageKind.Files))
+        {
+            foreach (FileEntry entry in context.Files.Entries) files.Add(entry);
+        }
+
+        snapshot.WriteSingle(ImageKind.Seccomp, 0, new SeccompEntry());
+        snapshot.WriteSingle(ImageKind.TimeNs, 0, Clocks());
+    }
+
+    /// <summary>The inventory, which makes the set complete.</summary>
+    public InventoryEntry Inventory() => new()
+    {
+        ImgVersion = 2,
+        FdinfoPerId = true,
+        RootIds = _objects.EngineIds,
+        NsPerId = true,
+        RootCgSet = 1,
+        Lsmtype = Lsmtype.NoLsm,
+        NetworkLockMethod = 0,
+        PluginsEntry = new PluginsEntry(),
+        DumpCriuRunId = Guid.NewGuid().ToString(),
+    };
+
+    private static TimensEntry Clocks()
+    {
+        (ulong monotonicSeconds, ulong monotonicNanoseconds) = Sys.Clock(Sys.CLOCK_MONOTONIC);
+        (ulong bootSeconds, ulong bootNanoseconds) = Sys.Clock(Sys.CLOCK_BOOTTIME);
+        return new TimensEntry
+        {
+            Monotonic = new Timespec { TvSec = monotonicSeconds, TvNsec = monotonicNanoseconds },
+            Boottime = new Timespec { TvSec = bootSeconds, TvNsec = bootNanoseconds },
+        };
+    }
+
+    private PstreeEntry TreeEntry(DumpProcess process)
+    {
+        var entry = new PstreeEntry
+        {
+            Pid = (uint)process.Pid, Ppid = (uint)(process.Parent?.Pid ?? 0), Pgid = (uint)process.Stat.GroupId, Sid = (uint)process.Stat.SessionId,
+        };
+        if (process.IsZombie) entry.Threads.Add((uint)process.Pid);
+        foreach (DumpThread thread in process.Threads) entry.Threads.Add((uint)thread.Task.Tid);
+        if (!context.Options.ShellJob && process.Parent is null && (process.Stat.SessionId != process.Pid))
+        {
+            throw process.Fail(
+                ErrorCode.OutsideTree, $"it belongs to the session of process {process.Stat.SessionId}, which is outside the tree",
+                "Add --shell-job for a program started from a shell");
+        }
+
+        return entry;
+    }
+
+    private void ObserveTasks(DumpProcess process)
+    {
+        foreach (DumpThread thread in process.Threads)
+        {
+            int tid = thread.Task.Tid;
+            ProcStatus.TryParse(process.Proc.Read($"task/{tid}/status"), out ProcStatus? status);
+            ProcStat.TryParse(process.Proc.Read($"task/{tid}/stat"), out ProcStat? stat);
+            if (status is null || stat is null) throw process.Fail(ErrorCode.Vanished, $"thread {tid} vanished while it was saved", "Try again");
+            thread.Status = status;
+            thread.Stat = stat;
+            if (Registers.IsCompat(thread.Task.Registers)) throw process.Fail(ErrorCode.UnsupportedState, "32-bit programs cannot be saved yet");
+            CoreEntry core = thread.Core;
+            core.Mtype = CoreEntry.Types.march.X8664;
+            core.ThreadCore = new ThreadCoreEntry();
+            if (thread.IsLeader) core.Tc = TaskCore(process, thread);
+            RestartableSequence.StepOut(thread);
+            core.ThreadInfo = new ThreadInfoX86
+            {
+                ClearTidAddr = 0,
+                Gpregs = Registers.ToEntry(thread.Task.Registers),
+                Fpregs = FpuState.Dump(tid),
+            };
+        }
+
+        OpenSpace(process);
+        foreach (DumpThread thread in process.Threads) ObserveRemotely(process, thread);
+    }
+
+    private void ObserveRemotely(DumpProcess process, DumpThread thread)
+    {
+        SyscallBatch batch = process.Space!.Batch;
+        batch.Clear();
+        var later = new List<Action?>();
+        foreach (TaskState state in TaskStates.OfThread) later.Add(state.Dump(batch, thread));
+        if (thread.IsLeader)
+        {
+            foreach (TaskState state in TaskStates.OfProcess) later.Add(state.Dump(batch, thread));
+            int brk = batch.Must("brk", SyscallNumber.brk, 0);
+            int dumpable = batch.Must("prctl(PR_GET_DUMPABLE)", SyscallNumber.prctl, PR_GET_DUMPABLE);
+            later.Add(() =>
+            {
+                process.Memory.MmBrk = (ulong)batch.Result(brk).Raw;
+                process.Memory.Dumpable = batch.Result(dumpable).Value;
+            });
+        }
+
+        process.Space.Run(thread.Task);
+        foreach (Action? read in later) read?.Invoke();
+    }
+
+    private void OpenSpace(DumpProcess process)
+    {
+        process.MemoryOwner = _objects.FirstWithSame(process, SharedObjects.Kind.Memory);
+        if (process.MemoryOwner is not null)
+        {
+            process.Space = process.MemoryOwner.Space;
+            return;
+        }
+
+        process.Space = RemoteSpace.Create(process.Leader.Task, VdsoCode.SyscallInstruction(process));
+    }
+
+    private static TaskCoreEntry TaskCore(DumpProcess process, DumpThread leader)
+    {
+        var core = new TaskCoreEntry
+        {
+            TaskState = (uint)(leader.Task.GroupStopSignal != 0 ? Images.TaskState.Stopped : Images.TaskState.Alive),
+            ExitCode = 0, Personality = 0, Flags = process.Stat.Flags, BlkSigset = 0,
+            Comm = ByteString.CopyFrom(LinuxText.Encode(leader.Stat.Comm)),
+        };
+        if (leader.Task.GroupStopSignal != 0) core.StopSigno = (uint)leader.Task.GroupStopSignal;
+        return core;
+    }
+
+    private static CoreEntry ZombieCore(DumpProcess process) => new()
+    {
+        Mtype = CoreEntry.Types.march.X8664,
+        Tc = new TaskCoreEntry
+        {
+            TaskState = (uint)Images.TaskState.Dead, ExitCode = (uint)process.Stat.ExitCode, Personality = 0, Flags = process.Stat.Flags, BlkSigset = 0,
+            Comm = ByteString.CopyFrom(LinuxText.Encode(process.Stat.Comm)),
+        },
+    };
+}

@@ -1,0 +1,118 @@
+using System.Globalization;
+using System.Runtime.InteropServices;
+using CriuPmem.Engine.Dump;
+using CriuPmem.Images;
+using CriuPmem.Images.Messages;
+
+namespace CriuPmem.Engine.Memory;
+
+/// <summary>Describes a process's mappings for mm-PID.img, and refuses those that cannot be saved.</summary>
+internal static class AddressSpaceDump
+{
+    private const VmFlags NeverSaved = VmFlags.Io | VmFlags.PfnMap;
+    private const ulong MaxMadviseBit = 63;
+
+    /// <summary>Reads the mappings of <paramref name="process"/> and fills in its memory message.</summary>
+    public static void Describe(DumpContext context, DumpProcess process)
+    {
+        if (!SmapsParser.TryParse(process.Proc.Read("smaps"), process.Mappings) || process.Mappings.Count == 0)
+        {
+            throw process.Fail(ErrorCode.UnsupportedMemory, "its mappings cannot be read");
+        }
+
+        ulong scratch = process.Space!.Batch.Scratch.Value;
+        process.Mappings.RemoveAll(mapping => mapping.Start == scratch);
+        MmEntry memory = process.Memory;
+        foreach (ref readonly MemoryMapping mapping in CollectionsMarshal.AsSpan(process.Mappings))
+        {
+            VmaEntry? last = memory.Vmas.Count == 0 ? null : memory.Vmas[^1];
+            VmaEntry vma = Entry(context, process, mapping);
+            // The two vvar mappings move together, and the format knows one.
+            if (last is not null && last.End == vma.Start && ((VmaStatus)(last.Status & vma.Status)).HasFlag(VmaStatus.Vvar)) last.End = vma.End;
+            else memory.Vmas.Add(vma);
+        }
+
+        ProcStat stat = process.Stat;
+        memory.MmStartCode = stat.StartCode;
+        memory.MmEndCode = stat.EndCode;
+        memory.MmStartData = stat.StartData;
+        memory.MmEndData = stat.EndData;
+        memory.MmStartStack = stat.StartStack;
+        memory.MmStartBrk = stat.StartBrk;
+        memory.MmArgStart = stat.ArgStart;
+        memory.MmArgEnd = stat.ArgEnd;
+        memory.MmEnvStart = stat.EnvStart;
+        memory.MmEnvEnd = stat.EnvEnd;
+        memory.MmSavedAuxv.AddRange(MemoryMarshal.Cast<byte, ulong>(process.Proc.Read("auxv")));
+        memory.ThpDisabled = process.Leader.Status.ThpEnabled == false;
+        memory.ExeFileId = context.Files.IdOfPath(process, "exe", O_RDONLY, "its program file");
+    }
+
+    private static VmaEntry Entry(DumpContext context, DumpProcess process, in MemoryMapping mapping)
+    {
+        var vma = new VmaEntry
+        {
+            Start = mapping.Start, End = mapping.End, Pgoff = 0, Shmid = 0, Prot = (uint)mapping.Protection,
+            Flags = (uint)(mapping.Shared ? MAP_SHARED : MAP_PRIVATE), Fd = -1,
+        };
+        VmaStatus status = mapping.Name switch
+        {
+            "[vsyscall]" => VmaStatus.Vsyscall | VmaStatus.AnonPrivate,
+            "[vdso]" => VmaStatus.Regular | VmaStatus.Vdso | VmaStatus.AnonPrivate,
+            "[vvar]" or "[vvar_vclock]" => VmaStatus.Regular | VmaStatus.Vvar | VmaStatus.AnonPrivate,
+            _ => VmaStatus.None,
+        };
+        if (status == VmaStatus.None) status = Ordinary(context, process, mapping, vma);
+        else vma.Flags |= MAP_ANONYMOUS;
+        if (mapping.Name == "[heap]") status |= VmaStatus.Heap;
+        vma.Status = (uint)status;
+        AddFlags(vma, mapping.Flags);
+        return vma;
+    }
+
+    private static VmaStatus Ordinary(DumpContext context, DumpProcess process, in MemoryMapping mapping, VmaEntry vma)
+    {
+        string what = string.Create(CultureInfo.InvariantCulture, $"mapping {mapping.Start:x}-{mapping.End:x} {mapping.Name}");
+        if ((mapping.Flags & VmFlags.HugeTlb) != 0) throw process.Fail(ErrorCode.UnsupportedMemory, "hugetlb memory cannot be saved yet", "Run the program without reserved huge pages (transparent ones are fine)", what);
+        if ((mapping.Flags & NeverSaved) != 0) throw process.Fail(ErrorCode.UnsupportedMemory, "it maps a device's memory", "Let the program close that device before the dump", what);
+        if ((mapping.Flags & (VmFlags.UffdMissing | VmFlags.UffdWriteProtect | VmFlags.UffdMinor)) != 0) throw process.Fail(ErrorCode.UnsupportedMemory, "it is watched by a userfaultfd, which cannot be saved yet", null, what);
+        if ((mapping.Flags & VmFlags.ShadowStack) != 0) throw process.Fail(ErrorCode.UnsupportedMemory, "shadow stacks cannot be saved yet", "Start the program with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off", what);
+        if (mapping.Inode == 0)
+        {
+            vma.Flags |= MAP_ANONYMOUS;
+            if ((mapping.Flags & VmFlags.GrowsDown) != 0) vma.Flags |= MAP_GROWSDOWN;
+            return VmaStatus.Regular | VmaStatus.AnonPrivate;
+        }
+
+        vma.Pgoff = mapping.Offset;
+        if (mapping.Name.StartsWith("/SYSV", StringComparison.Ordinal)) throw process.Fail(ErrorCode.UnsupportedMemory, "System V shared memory cannot be saved yet: it comes with IPC namespaces", "Let the program use POSIX shared memory", what);
+        if (mapping.Name.StartsWith("anon_inode:", StringComparison.Ordinal) || mapping.Name.StartsWith("/[aio]", StringComparison.Ordinal)) throw process.Fail(ErrorCode.UnsupportedMemory, "memory shared with the kernel (io_uring, AIO, perf) cannot be saved yet", "Let the program use ordinary input/output (for MariaDB: --innodb-use-native-aio=0)", what);
+        if (mapping.Name is "/dev/zero (deleted)" || mapping.Name.StartsWith("/memfd:", StringComparison.Ordinal)) throw process.Fail(ErrorCode.UnsupportedMemory, "shared anonymous memory cannot be saved yet", null, what);
+        bool writable = mapping.Shared && (mapping.Flags & VmFlags.MayWrite) != 0;
+        string link = string.Create(CultureInfo.InvariantCulture, $"map_files/{mapping.Start:x}-{mapping.End:x}");
+        vma.Shmid = context.Files.IdOfPath(process, link, (uint)(writable ? O_RDWR : O_RDONLY), what);
+        vma.Fdflags = (uint)(writable ? O_RDWR : O_RDONLY);
+        return VmaStatus.Regular | (mapping.Shared ? VmaStatus.FileShared : VmaStatus.FilePrivate);
+    }
+
+    private static void AddFlags(VmaEntry vma, VmFlags flags)
+    {
+        if ((flags & VmFlags.Locked) != 0) vma.Flags |= MAP_LOCKED;
+        if ((flags & VmFlags.NoReserve) != 0) vma.Flags |= MAP_NORESERVE;
+        ulong advice = 0;
+        void Add(VmFlags flag, int madvise)
+        {
+            if ((flags & flag) != 0) advice |= 1UL << (int)Math.Min(MaxMadviseBit, (ulong)madvise);
+        }
+
+        Add(VmFlags.SequentialRead, MADV_SEQUENTIAL);
+        Add(VmFlags.RandomRead, MADV_RANDOM);
+        Add(VmFlags.DontCopy, MADV_DONTFORK);
+        Add(VmFlags.Mergeable, MADV_MERGEABLE);
+        Add(VmFlags.HugePage, MADV_HUGEPAGE);
+        Add(VmFlags.NoHugePage, MADV_NOHUGEPAGE);
+        Add(VmFlags.DontDump, MADV_DONTDUMP);
+        Add(VmFlags.WipeOnFork, MADV_WIPEONFORK);
+        if (advice != 0) vma.Madv = advice;
+    }
+}

@@ -1,0 +1,75 @@
+using System.Runtime.InteropServices;
+
+namespace CriuPmem.Engine.Memory;
+
+/// <summary>Finds the pages of a process that must be saved: PAGEMAP_SCAN (Documentation/admin-guide/mm/pagemap.rst, since Linux 6.7).</summary>
+internal sealed unsafe class PageScanner : IDisposable
+{
+    private const uint PAGEMAP_SCAN = 0xC0606610;
+    private const int RegionsPerCall = 4096;
+
+    private readonly Region* _regions = (Region*)NativeMemory.Alloc(RegionsPerCall, (nuint)sizeof(Region));
+
+    /// <summary>Page categories (PAGE_IS_…).</summary>
+    [Flags]
+    public enum Category : ulong
+    {
+        None = 0, WpAllowed = 1, Written = 2, File = 4, Present = 8, Swapped = 16, PfnZero = 32, Huge = 64, SoftDirty = 128, Guard = 256,
+    }
+
+    /// <summary>Pages seen so far, saved or not.</summary>
+    public long ScannedPages { get; private set; }
+
+    /// <summary>Calls <paramref name="visit"/> for each run of pages between two addresses that are the process's own.</summary>
+    /// <param name="pagemap">/proc/PID/pagemap, open.</param>
+    /// <param name="start">First address.</param>
+    /// <param name="end">Address after the last.</param>
+    /// <param name="visit">Gets start and end of a run of anonymous pages in memory or swap that are not the zero page.</param>
+    public void OwnPages(int pagemap, ulong start, ulong end, Action<ulong, ulong> visit)
+    {
+        Scan(pagemap, start, end, inverted: Category.File | Category.PfnZero, all: Category.File | Category.PfnZero,
+            any: Category.Present | Category.Swapped, told: Category.None, (from, to, _) => visit(from, to));
+        ScannedPages += (long)((end - start) / PageSize);
+    }
+
+    /// <summary>Calls <paramref name="visit"/> for each run of guard pages (MADV_GUARD_INSTALL) between two addresses.</summary>
+    public void GuardPages(int pagemap, ulong start, ulong end, Action<ulong, ulong> visit) =>
+        Scan(pagemap, start, end, Category.None, Category.Guard, Category.None, Category.None, (from, to, _) => visit(from, to));
+
+    /// <inheritdoc />
+    public void Dispose() => NativeMemory.Free(_regions);
+
+    private void Scan(int pagemap, ulong start, ulong end, Category inverted, Category all, Category any, Category told, Action<ulong, ulong, Category> visit)
+    {
+        var request = new Request
+        {
+            SizeBytes = (ulong)sizeof(Request), Start = start, End = end, Vector = (ulong)_regions, VectorLength = RegionsPerCall,
+            Inverted = (ulong)inverted, All = (ulong)all, Any = (ulong)any, Told = (ulong)told,
+        };
+        while (request.Start < end)
+        {
+            SysResult found = Syscall.Invoke(SyscallNumber.ioctl, pagemap, PAGEMAP_SCAN, (long)&request);
+            if (found.Errno == Errno.ENOTTY)
+            {
+                throw new CheckpointException(ErrorCode.KernelFeature, "this kernel lacks PAGEMAP_SCAN") { Remedy = "Use Linux 6.7 or newer" };
+            }
+
+            found.OrThrow("ioctl(PAGEMAP_SCAN)", "pagemap");
+            for (int i = 0; i < found.Value; i++) visit(_regions[i].Start, _regions[i].End, (Category)_regions[i].Categories);
+            if (request.WalkEnd <= request.Start) break;
+            request.Start = request.WalkEnd;
+        }
+    }
+
+    /// <summary>struct page_region.</summary>
+    private struct Region
+    {
+        public ulong Start, End, Categories;
+    }
+
+    /// <summary>struct pm_scan_arg.</summary>
+    private struct Request
+    {
+        public ulong SizeBytes, Flags, Start, End, WalkEnd, Vector, VectorLength, MaxPages, Inverted, All, Any, Told;
+    }
+}

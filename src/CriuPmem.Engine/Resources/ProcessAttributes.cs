@@ -1,0 +1,54 @@
+using System.Globalization;
+using CriuPmem.Engine.Dump;
+using CriuPmem.Engine.Restore;
+using CriuPmem.Images.Messages;
+using CriuPmem.Remote;
+
+namespace CriuPmem.Engine.Resources;
+
+/// <summary>Small settings of a process: personality, subreaper, oom_score_adj, loginuid, membarrier registrations.</summary>
+internal sealed class ProcessAttributes : TaskState
+{
+    private const int MEMBARRIER_CMD_GET_REGISTRATIONS = 512;
+
+    /// <inheritdoc />
+    public override Action? Dump(SyscallBatch batch, DumpThread thread)
+    {
+        TaskCoreEntry core = thread.Core.Tc;
+        ProcDirectory proc = thread.Process.Proc;
+        core.Personality = uint.Parse(proc.ReadText("personality") ?? "0", NumberStyles.HexNumber, CultureInfo.InvariantCulture);
+        if (int.TryParse(proc.ReadText("oom_score_adj"), CultureInfo.InvariantCulture, out int score)) core.OomScoreAdj = score;
+        if (uint.TryParse(proc.ReadText("loginuid"), CultureInfo.InvariantCulture, out uint login)) core.Loginuid = login;
+        RemoteAddress subreaper = batch.Reserve(8);
+        batch.Must("prctl(PR_GET_CHILD_SUBREAPER)", SyscallNumber.prctl, PR_GET_CHILD_SUBREAPER, subreaper);
+        int membarrier = batch.Try(SyscallNumber.membarrier, MEMBARRIER_CMD_GET_REGISTRATIONS);
+        return () =>
+        {
+            core.ChildSubreaper = batch.At<int>(subreaper) != 0;
+            SysResult registered = batch.Result(membarrier);
+            if (!registered.Failed && registered.Raw != 0) core.MembarrierRegistrationMask = (uint)registered.Value;
+        };
+    }
+
+    /// <inheritdoc />
+    public override void Restore(RemoteCalls calls, RestoreThread thread)
+    {
+        TaskCoreEntry core = thread.Core.Tc;
+        calls.Must("personality", SyscallNumber.personality, core.Personality);
+        if (core.ChildSubreaper) calls.Must("prctl(PR_SET_CHILD_SUBREAPER)", SyscallNumber.prctl, PR_SET_CHILD_SUBREAPER, 1);
+        for (uint left = core.MembarrierRegistrationMask; left != 0; left &= left - 1)
+        {
+            calls.Must("membarrier", SyscallNumber.membarrier, left & (0 - left));
+        }
+
+        if (core.HasOomScoreAdj) Write(thread, "oom_score_adj", core.OomScoreAdj.ToString(CultureInfo.InvariantCulture));
+        if (core.HasLoginuid) Write(thread, "loginuid", core.Loginuid.ToString(CultureInfo.InvariantCulture));
+    }
+
+    private static void Write(RestoreThread thread, string name, string value)
+    {
+        ProcDirectory proc = thread.Process.Proc;
+        if (proc.ReadText(name) == value) return;
+        Sys.WriteFile(proc.Fd, name, value).OrThrow($"writing {name}", thread.Process.ToString());
+    }
+}

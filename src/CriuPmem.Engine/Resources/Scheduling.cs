@@ -1,0 +1,87 @@
+using CriuPmem.Engine.Dump;
+using CriuPmem.Engine.Restore;
+using CriuPmem.Images.Messages;
+using CriuPmem.Remote;
+using Google.Protobuf;
+
+namespace CriuPmem.Engine.Resources;
+
+/// <summary>How a thread is scheduled: policy, priority, nice value (sched_setattr(2)), CPUs, I/O priority.</summary>
+internal sealed unsafe class Scheduling : TaskState
+{
+    private const int IOPRIO_WHO_PROCESS = 1, MaxCpuBytes = 1024;
+    private const ulong SCHED_FLAG_RESET_ON_FORK = 1;
+
+    /// <inheritdoc />
+    public override Action? Dump(SyscallBatch batch, DumpThread thread)
+    {
+        int tid = thread.Task.Tid;
+        ThreadCoreEntry core = thread.Core.ThreadCore;
+        ThreadMoreEntry more = core.More ??= new ThreadMoreEntry();
+        SchedAttr attributes;
+        Syscall.Invoke(SyscallNumber.sched_getattr, tid, (long)&attributes, sizeof(SchedAttr), 0).OrThrow("sched_getattr", thread.Process.ToString());
+        core.SchedPolicy = attributes.Policy;
+        core.SchedNice = attributes.Nice;
+        if (attributes.Priority != 0) core.SchedPrio = attributes.Priority;
+        if ((attributes.Flags & SCHED_FLAG_RESET_ON_FORK) != 0) more.SchedFlags = SCHED_FLAG_RESET_ON_FORK;
+        if (attributes.Policy == 6) // SCHED_DEADLINE
+        {
+            more.SchedRuntime = attributes.Runtime;
+            more.SchedDeadline = attributes.Deadline;
+            more.SchedPeriod = attributes.Period;
+        }
+
+        byte* mask = stackalloc byte[MaxCpuBytes];
+        SysResult bytes = Syscall.Invoke(SyscallNumber.sched_getaffinity, tid, MaxCpuBytes, (long)mask);
+        if (!bytes.Failed) more.Affinity = ByteString.CopyFrom(new ReadOnlySpan<byte>(mask, bytes.Value));
+        SysResult io = Syscall.Invoke(SyscallNumber.ioprio_get, IOPRIO_WHO_PROCESS, tid);
+        if (!io.Failed) more.IoPriority = (uint)io.Value;
+        return null;
+    }
+
+    /// <inheritdoc />
+    public override void Restore(RemoteCalls calls, RestoreThread thread)
+    {
+        ThreadCoreEntry core = thread.Core.ThreadCore;
+        int tid = thread.Tid;
+        var attributes = new SchedAttr
+        {
+            SizeBytes = (uint)sizeof(SchedAttr),
+            Policy = core.SchedPolicy,
+            Nice = core.SchedNice,
+            Priority = core.SchedPrio,
+            Flags = core.More?.SchedFlags ?? 0,
+            Runtime = core.More?.SchedRuntime ?? 0,
+            Deadline = core.More?.SchedDeadline ?? 0,
+            Period = core.More?.SchedPeriod ?? 0,
+        };
+        if (core.More is { HasAffinity: true } more)
+        {
+            fixed (byte* mask = more.Affinity.Span) Affinity(thread, tid, mask, more.Affinity.Length);
+        }
+
+        Syscall.Invoke(SyscallNumber.sched_setattr, tid, (long)&attributes, 0).OrThrow("sched_setattr", $"{thread.Process}");
+        if (core.More is { HasIoPriority: true, IoPriority: not 0 })
+        {
+            Syscall.Invoke(SyscallNumber.ioprio_set, IOPRIO_WHO_PROCESS, tid, core.More.IoPriority).OrThrow("ioprio_set", $"{thread.Process}");
+        }
+    }
+
+    private static void Affinity(RestoreThread thread, int tid, byte* mask, int lengthBytes)
+    {
+        SysResult set = Syscall.Invoke(SyscallNumber.sched_setaffinity, tid, lengthBytes, (long)mask);
+        if (set.Errno == Errno.EINVAL) return; // none of its CPUs exists here: it runs on all that do
+        set.OrThrow("sched_setaffinity", $"{thread.Process}");
+    }
+
+    /// <summary>struct sched_attr (sched_setattr(2)).</summary>
+    private struct SchedAttr
+    {
+        public uint SizeBytes, Policy;
+        public ulong Flags;
+        public int Nice;
+        public uint Priority;
+        public ulong Runtime, Deadline, Period;
+        public uint UtilMin, UtilMax;
+    }
+}

@@ -1,0 +1,115 @@
+# Code that runs outside the engine: in tracees (batch), in the engine's own new child (spawn), in a new process (seed).
+# Assembled by scripts/generate-remote-code.sh into RemoteCode.g.cs. Position independent; no vector registers, no stack
+# but the scratch's.
+.intel_syntax noprefix
+
+# A control block, at rbx:
+#   0x00 number of requests        0x08 address of the requests
+#   0x10 signal mask while running 0x18 the program's own signal mask
+#   0x20 signal that ends it       0x28 (unused)
+#   0x30 rdi-to-rbx as popped below, then the frame for iretq: rip, cs, rflags, rsp, ss
+# A request, 64 bytes: u32 number, u32 flags (1: a failure ends the batch), six u64 arguments, u64 result.
+.globl batch
+batch:
+    mov eax, 14                 # rt_sigprocmask(SIG_SETMASK, rbx + 0x10, NULL, 8)
+    mov edi, 2
+    lea rsi, [rbx + 0x10]
+    xor edx, edx
+    mov r10d, 8
+    syscall
+    mov r12, [rbx]
+    mov r13, [rbx + 8]
+1:  test r12, r12
+    jz 3f
+    mov eax, [r13]
+    mov rdi, [r13 + 8]
+    mov rsi, [r13 + 16]
+    mov rdx, [r13 + 24]
+    mov r10, [r13 + 32]
+    mov r8, [r13 + 40]
+    mov r9, [r13 + 48]
+    syscall
+    mov [r13 + 56], rax
+    test dword ptr [r13 + 4], 1
+    jz 2f
+    cmp rax, -4095
+    jae 3f
+2:  add r13, 64
+    dec r12
+    jmp 1b
+3:  mov eax, 39                 # getpid and gettid answer in the task's own namespace
+    syscall
+    mov r12, rax
+    mov eax, 186
+    syscall
+    mov esi, eax
+    mov edi, r12d
+    mov edx, [rbx + 0x20]
+    mov eax, 234                # tgkill(self): the tracer sees a stop here
+    syscall
+.globl heal
+heal:                           # reached only when the tracer has died: go back to the program by ourselves
+    mov eax, 14                 # rt_sigprocmask(SIG_SETMASK, rbx + 0x18, NULL, 8)
+    mov edi, 2
+    lea rsi, [rbx + 0x18]
+    xor edx, edx
+    mov r10d, 8
+    syscall
+    lea rsp, [rbx + 0x30]
+    pop rdi
+    pop rsi
+    pop rdx
+    pop rcx
+    pop rax
+    pop r8
+    pop r9
+    pop r10
+    pop r11
+    pop rbp
+    pop r12
+    pop r13
+    pop r14
+    pop r15
+    pop rbx
+    iretq
+batch_end:
+
+# spawn(rdi = {clone_args*, size, memfd, path*, argv*, envp*, error}): pid, or a negated errno.
+# The child shares memory until execveat (CLONE_VM | CLONE_VFORK), touches no stack, and dies with its parent.
+.globl spawn
+spawn:
+    push rbx
+    mov rbx, rdi
+    mov rdi, [rbx]
+    mov rsi, [rbx + 8]
+    mov eax, 435                # clone3
+    syscall
+    test rax, rax
+    jz 1f
+    pop rbx
+    ret
+1:  mov eax, 157                # prctl(PR_SET_PDEATHSIG, SIGKILL)
+    mov edi, 1
+    mov esi, 9
+    syscall
+    mov eax, 322                # execveat(memfd, "", argv, envp, AT_EMPTY_PATH)
+    mov rdi, [rbx + 16]
+    mov rsi, [rbx + 24]
+    mov rdx, [rbx + 32]
+    mov r10, [rbx + 40]
+    mov r8d, 0x1000
+    syscall
+    mov [rbx + 48], rax
+    mov eax, 60                 # exit
+    mov edi, 127
+    syscall
+    hlt
+spawn_end:
+
+# seed: waits for its tracer.
+.globl seed
+seed:
+    mov eax, 34                 # pause
+    syscall
+    jmp seed
+seed_end:

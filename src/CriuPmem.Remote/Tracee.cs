@@ -1,0 +1,135 @@
+using System.Runtime.CompilerServices;
+
+namespace CriuPmem.Remote;
+
+/// <summary>One task under ptrace, and its registers as the program had them.</summary>
+/// <remarks>All members belong to the thread that seized the task (ptrace(2)).</remarks>
+internal sealed unsafe class Tracee
+{
+    private UserRegs _registers;
+
+    /// <summary>Wraps a task that is traced already (new-born, or just seized).</summary>
+    public Tracee(int tid) => Tid = tid;
+
+    /// <summary>The thread id.</summary>
+    public int Tid { get; }
+
+    /// <summary>The program's registers: read by <see cref="LoadIfAlive"/>, put back by <see cref="PutBack"/>.</summary>
+    public ref UserRegs Registers => ref _registers;
+
+    /// <summary>The program's signal mask.</summary>
+    public ulong SignalMask { get; set; }
+
+    /// <summary>The signal of the group stop in which the task was found, or 0.</summary>
+    public int GroupStopSignal { get; set; }
+
+    /// <summary>True while registers or mask are not the program's own.</summary>
+    public bool IsBorrowed { get; set; }
+
+    /// <summary>PTRACE_SEIZE and PTRACE_INTERRUPT; the stop is waited for separately.</summary>
+    /// <returns>The error: ESRCH when the task is gone, EPERM when it is traced or protected.</returns>
+    public static Errno Seize(int tid, int options)
+    {
+        SysResult seized = Sys.Ptrace(PTRACE_SEIZE, tid, 0, options);
+        return seized.Failed ? seized.Errno : Sys.Ptrace(PTRACE_INTERRUPT, tid).Errno;
+    }
+
+    /// <summary>Waits until the task stops or ends.</summary>
+    public TaskStop Wait()
+    {
+        SysResult waited = Sys.Wait4(Tid, out int status, __WALL);
+        return waited.Failed ? new TaskStop(SIGKILL) : new TaskStop(status);
+    }
+
+    /// <summary>Looks whether the task has stopped or ended, without waiting.</summary>
+    public bool TryWait(out TaskStop stop)
+    {
+        SysResult waited = Sys.Wait4(Tid, out int status, __WALL | WNOHANG);
+        stop = waited.Failed ? new TaskStop(SIGKILL) : new TaskStop(status);
+        return waited.Raw != 0;
+    }
+
+    /// <summary>Reads registers and signal mask of the stopped task.</summary>
+    public bool LoadIfAlive()
+    {
+        fixed (UserRegs* registers = &_registers)
+        {
+            if (Sys.PtraceGetRegSet(Tid, NT_PRSTATUS, registers, (ulong)sizeof(UserRegs), out _).Failed) return false;
+        }
+
+        ulong mask = 0;
+        if (Sys.Ptrace(PTRACE_GETSIGMASK, Tid, 8, (long)&mask).Failed) return false;
+        SignalMask = mask;
+        return true;
+    }
+
+    /// <summary>Sets the task's registers.</summary>
+    public void SetRegisters(in UserRegs registers)
+    {
+        fixed (UserRegs* pointer = &registers)
+            Sys.PtraceSetRegSet(Tid, NT_PRSTATUS, pointer, (ulong)sizeof(UserRegs)).OrThrow("ptrace(SETREGSET)", $"task {Tid}");
+    }
+
+    /// <summary>Reads the task's present registers (not the program's own, while it is borrowed).</summary>
+    public SysResult ReadRegisters(out UserRegs registers)
+    {
+        Unsafe.SkipInit(out registers);
+        fixed (UserRegs* pointer = &registers)
+            return Sys.PtraceGetRegSet(Tid, NT_PRSTATUS, pointer, (ulong)sizeof(UserRegs), out _);
+    }
+
+    /// <summary>Sets the task's signal mask.</summary>
+    public SysResult SetSignalMask(ulong mask) => Sys.Ptrace(PTRACE_SETSIGMASK, Tid, 8, (long)&mask);
+
+    /// <summary>Gives the program its registers and mask back; it stays stopped.</summary>
+    /// <remarks>The mask first: a task left in the batch restores the mask by itself, one left in the program cannot.</remarks>
+    public void PutBack()
+    {
+        if (!IsBorrowed) return;
+        SetSignalMask(SignalMask);
+        fixed (UserRegs* pointer = &_registers)
+            Sys.PtraceSetRegSet(Tid, NT_PRSTATUS, pointer, (ulong)sizeof(UserRegs));
+        IsBorrowed = false;
+    }
+
+    /// <summary>PTRACE_DETACH, with a signal to deliver or 0. A group stop goes on by itself.</summary>
+    public void Detach(int signal = 0) => Sys.Ptrace(PTRACE_DETACH, Tid, 0, signal);
+
+    /// <summary>Executes one system call at the instruction at <paramref name="instruction"/>, by a single step.</summary>
+    /// <remarks>
+    /// For the few calls before and after the scratch mapping exists. All signals are blocked meanwhile, but SIGTRAP: a
+    /// forced SIGTRAP that is blocked resets the program's action for it.
+    /// </remarks>
+    public SysResult StepCall(RemoteAddress instruction, long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0)
+    {
+        UserRegs call = _registers;
+        call.rip = instruction.Value;
+        call.rax = (ulong)number;
+        call.orig_rax = ulong.MaxValue;
+        call.rdi = (ulong)a;
+        call.rsi = (ulong)b;
+        call.rdx = (ulong)c;
+        call.r10 = (ulong)d;
+        call.r8 = (ulong)e;
+        call.r9 = (ulong)f;
+        IsBorrowed = true;
+        SetSignalMask(~(1UL << (SIGTRAP - 1)));
+        SetRegisters(call);
+        for (; ; )
+        {
+            Sys.Ptrace(PTRACE_SINGLESTEP, Tid).OrThrow("ptrace(SINGLESTEP)", $"task {Tid}");
+            TaskStop stop = Wait();
+            if (stop.Ended) throw Died(stop);
+            ReadRegisters(out UserRegs now).OrThrow("ptrace(GETREGSET)", $"task {Tid}");
+            if (stop.Signal == SIGTRAP && stop.Event == 0) return new SysResult((long)now.rax);
+            if (now.rip != instruction.Value) return new SysResult((long)now.rax);
+        }
+    }
+
+    /// <summary>The exception for a task that ended under our hands.</summary>
+    public CheckpointException Died(TaskStop stop) => new(ErrorCode.Vanished, $"the task ended while it was worked on: it was {stop.Describe()}")
+    {
+        Pid = Tid,
+        Remedy = "Try again if the program ended by itself",
+    };
+}

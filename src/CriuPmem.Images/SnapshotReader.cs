@@ -116,6 +116,16 @@ internal sealed class SnapshotReader
         return length.Failed ? throw NotAFile(kind.FileName(id)) : length.Raw;
     }
 
+    /// <summary>True if the snapshot continues an older one, to which its "parent" leads.</summary>
+    public bool HasParent()
+    {
+        SysResult opened = ImageFileCalls.OpenToRead(_directoryFd, "parent");
+        if (opened.Errno == Errno.ENOENT) return false;
+        if (opened.Failed) throw Failure("open", "parent", opened.Errno);
+        ImageFileCalls.Close(opened.Value);
+        return true;
+    }
+
     private static List<T> ReadAll<T>(ImageReader reader) where T : class, IMessage<T>, new()
     {
         var entries = new List<T>();

@@ -93,6 +93,7 @@ internal ref struct WireChecker
             case <= FieldKind.Fixed64 when wireType == 2 && field.Label == FieldLabel.Repeated:
                 // The packed form, which a reader must accept for every repeated number.
                 if (!Length(end, at, out int packedEnd)) return false;
+                if (packedEnd == _position) return Fail(at, $"field '{field.Name}' of {schema.Name} is an empty list");
                 while (_position < packedEnd)
                 {
                     bool sound = field.Kind == FieldKind.Fixed64

@@ -30,7 +30,7 @@ internal static class SchemaGenerator
             // </auto-generated>
             #nullable enable
             using CriuPmem.Images.Messages;
-            using static CriuPmem.Images.Wire.FieldKind;
+            using K = CriuPmem.Images.Wire.FieldKind;
 
             namespace CriuPmem.Images.Wire;
 
@@ -92,18 +92,18 @@ internal static class SchemaGenerator
     // Types that proto/ does not use yet have no name here, so that a new one is not forgotten in WireChecker.
     private static string Kind(FieldType type) => type switch
     {
-        FieldType.UInt32 => "UInt32",
-        FieldType.Int32 => "Int32",
-        FieldType.SInt32 => "SInt32",
-        FieldType.UInt64 => "UInt64",
-        FieldType.Int64 => "Int64",
-        FieldType.SInt64 => "SInt64",
-        FieldType.Bool => "Bool",
-        FieldType.Enum => "FieldKind.Enum",
-        FieldType.Fixed64 => "Fixed64",
-        FieldType.String => "FieldKind.String",
-        FieldType.Bytes => "Bytes",
-        FieldType.Message => "FieldKind.Message",
+        FieldType.UInt32 => "K.UInt32",
+        FieldType.Int32 => "K.Int32",
+        FieldType.SInt32 => "K.SInt32",
+        FieldType.UInt64 => "K.UInt64",
+        FieldType.Int64 => "K.Int64",
+        FieldType.SInt64 => "K.SInt64",
+        FieldType.Bool => "K.Bool",
+        FieldType.Enum => "K.Enum",
+        FieldType.Fixed64 => "K.Fixed64",
+        FieldType.String => "K.String",
+        FieldType.Bytes => "K.Bytes",
+        FieldType.Message => "K.Message",
         _ => throw new NotSupportedException($"{type} is not in FieldKind yet"),
     };
 }

@@ -1,6 +1,5 @@
 using CriuPmem.Images.Wire;
 using Google.Protobuf.Reflection;
-using Xunit;
 
 namespace CriuPmem.Tests.Images;
 

@@ -6,10 +6,10 @@ internal enum BlobAfter
     /// <summary>Nothing: the next entry.</summary>
     Nothing,
 
-    /// <summary><c>pipe_data_entry.bytes</c> bytes.</summary>
+    /// <summary><c>PipeDataEntry.bytes</c> bytes.</summary>
     PipeData,
 
-    /// <summary><c>sk_packet_entry.length</c> bytes.</summary>
+    /// <summary><c>SkPacketEntry.length</c> bytes.</summary>
     Packet,
 
     /// <summary><c>inq_len + outq_len</c> bytes of a TCP connection's queues.</summary>
@@ -24,7 +24,7 @@ internal enum BlobAfter
     /// <summary><c>nsems</c> 16-bit values, padded to 8 bytes.</summary>
     SysvSem,
 
-    /// <summary><c>qnum</c> times: a size, an ipc_msg, its text padded to 8 bytes.</summary>
+    /// <summary><c>qnum</c> times: a size, an IpcMsg, its text padded to 8 bytes.</summary>
     SysvMsg,
 
     /// <summary><c>keys_bytes + values_bytes</c> bytes.</summary>

@@ -15,23 +15,23 @@ internal static class ImageBlobs
         switch (reader.Kind.Blob)
         {
             case BlobAfter.PipeData:
-                return pipe_data_entry.Parser.ParseFrom(entry).Bytes;
+                return PipeDataEntry.Parser.ParseFrom(entry).Bytes;
             case BlobAfter.Packet:
-                return sk_packet_entry.Parser.ParseFrom(entry).Length;
+                return SkPacketEntry.Parser.ParseFrom(entry).Length;
             case BlobAfter.TcpQueues:
-                tcp_stream_entry stream = tcp_stream_entry.Parser.ParseFrom(entry);
+                TcpStreamEntry stream = TcpStreamEntry.Parser.ParseFrom(entry);
                 return (long)stream.InqLen + stream.OutqLen;
             case BlobAfter.Ghost:
                 return Ghost(reader, message, entry);
             case BlobAfter.SysvShm:
-                ipc_shm_entry segment = ipc_shm_entry.Parser.ParseFrom(entry);
+                IpcShmEntry segment = IpcShmEntry.Parser.ParseFrom(entry);
                 if (segment.InPagemaps) return 0;
                 if (segment.Size > long.MaxValue - 8) throw reader.Damaged("a segment larger than any can be");
                 return Padded((long)segment.Size, 4);
             case BlobAfter.SysvSem:
-                return Padded(2L * ipc_sem_entry.Parser.ParseFrom(entry).Nsems, 8);
+                return Padded(2L * IpcSemEntry.Parser.ParseFrom(entry).Nsems, 8);
             case BlobAfter.BpfMap:
-                bpfmap_data_entry map = bpfmap_data_entry.Parser.ParseFrom(entry);
+                BpfmapDataEntry map = BpfmapDataEntry.Parser.ParseFrom(entry);
                 return (long)map.KeysBytes + map.ValuesBytes;
             default:
                 return 0;
@@ -47,10 +47,10 @@ internal static class ImageBlobs
     {
         if (message == "ghost_file_entry")
         {
-            return ghost_file_entry.Parser.ParseFrom(entry).Chunks ? 0 : reader.RemainingBytes;
+            return GhostFileEntry.Parser.ParseFrom(entry).Chunks ? 0 : reader.RemainingBytes;
         }
 
-        ulong length = ghost_chunk_entry.Parser.ParseFrom(entry).Len;
+        ulong length = GhostChunkEntry.Parser.ParseFrom(entry).Len;
         return length <= long.MaxValue ? (long)length : throw reader.Damaged("a chunk larger than any file");
     }
 }

@@ -15,7 +15,7 @@ namespace CriuPmem.Images;
 /// </remarks>
 internal sealed class ImageReader : IDisposable
 {
-    // A mm_entry of a million mappings has 45 MB.
+    // A MmEntry of a million mappings has 45 MB.
     private const int MaxEntryBytes = 256 << 20;
     private const int WindowBytes = 1 << 20;
 

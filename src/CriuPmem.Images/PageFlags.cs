@@ -1,6 +1,6 @@
 namespace CriuPmem.Images;
 
-/// <summary>Where a run of pages is (<c>pagemap_entry.flags</c>).</summary>
+/// <summary>Where a run of pages is (<c>PagemapEntry.flags</c>).</summary>
 [Flags]
 internal enum PageFlags : uint
 {

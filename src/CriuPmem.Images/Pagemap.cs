@@ -5,22 +5,22 @@ namespace CriuPmem.Images;
 /// <summary>One page map as read.</summary>
 /// <param name="Head">Names the pages file.</param>
 /// <param name="Entries">The runs, in address order.</param>
-internal sealed record Pagemap(pagemap_head Head, IReadOnlyList<pagemap_entry> Entries)
+internal sealed record Pagemap(PagemapHead Head, IReadOnlyList<PagemapEntry> Entries)
 {
     /// <summary>Reads a page map.</summary>
     public static Pagemap Read(ImageReader reader)
     {
-        pagemap_head head = reader.Read(pagemap_head.Parser);
-        var entries = new List<pagemap_entry>();
-        while (reader.TryRead(pagemap_entry.Parser, out pagemap_entry? entry)) entries.Add(entry);
+        PagemapHead head = reader.Read(PagemapHead.Parser);
+        var entries = new List<PagemapEntry>();
+        while (reader.TryRead(PagemapEntry.Parser, out PagemapEntry? entry)) entries.Add(entry);
         return new Pagemap(head, entries);
     }
 
     /// <summary>The pages of a run; older engines wrote only the 32-bit count.</summary>
-    public static ulong PagesOf(pagemap_entry entry) => entry.HasNrPages ? entry.NrPages : entry.CompatNrPages;
+    public static ulong PagesOf(PagemapEntry entry) => entry.HasNrPages ? entry.NrPages : entry.CompatNrPages;
 
     /// <summary>Where the pages of a run are; older engines wrote only whether they are in the parent.</summary>
-    public static PageFlags FlagsOf(pagemap_entry entry)
+    public static PageFlags FlagsOf(PagemapEntry entry)
     {
         if (entry.HasFlags) return (PageFlags)entry.Flags;
         return entry.InParent ? PageFlags.Parent : PageFlags.Present;

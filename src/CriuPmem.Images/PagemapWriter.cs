@@ -12,7 +12,7 @@ internal sealed class PagemapWriter : IDisposable
     private const int PageShift = 12;
 
     private readonly ImageWriter _image;
-    private readonly pagemap_entry _entry = new() { CompatNrPages = 0 };
+    private readonly PagemapEntry _entry = new() { CompatNrPages = 0 };
     private ulong _address;
     private ulong _pages;
     private PageFlags _flags;
@@ -25,7 +25,7 @@ internal sealed class PagemapWriter : IDisposable
     public PagemapWriter(SnapshotWriter snapshot, ImageKind kind, long id, uint pagesId)
     {
         _image = snapshot.Create(kind, id);
-        _image.Add(new pagemap_head { PagesId = pagesId });
+        _image.Add(new PagemapHead { PagesId = pagesId });
     }
 
     /// <summary>Pages that are in the pages file so far: the next one's place in it.</summary>

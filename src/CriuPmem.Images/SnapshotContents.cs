@@ -6,19 +6,19 @@ namespace CriuPmem.Images;
 internal sealed class SnapshotContents
 {
     /// <summary>inventory.img.</summary>
-    public inventory_entry Inventory { get; set; } = new();
+    public InventoryEntry Inventory { get; set; } = new();
 
     /// <summary>pstree.img.</summary>
-    public IReadOnlyList<pstree_entry> Pstree { get; set; } = [];
+    public IReadOnlyList<PstreeEntry> Pstree { get; set; } = [];
 
     /// <summary>core-N.img by thread id.</summary>
-    public Dictionary<uint, core_entry> Cores { get; } = [];
+    public Dictionary<uint, CoreEntry> Cores { get; } = [];
 
     /// <summary>ids-N.img by pid; zombies have none.</summary>
-    public Dictionary<uint, task_kobj_ids_entry> Ids { get; } = [];
+    public Dictionary<uint, TaskKobjIdsEntry> Ids { get; } = [];
 
     /// <summary>mm-N.img by pid; zombies have none.</summary>
-    public Dictionary<uint, mm_entry> Mms { get; } = [];
+    public Dictionary<uint, MmEntry> Mms { get; } = [];
 
     /// <summary>pagemap-N.img by pid.</summary>
     public Dictionary<uint, Pagemap> Pagemaps { get; } = [];
@@ -30,53 +30,53 @@ internal sealed class SnapshotContents
     public Dictionary<uint, long> PagesFileBytes { get; } = [];
 
     /// <summary>fdinfo-N.img by descriptor table.</summary>
-    public Dictionary<uint, IReadOnlyList<fdinfo_entry>> Fdinfos { get; } = [];
+    public Dictionary<uint, IReadOnlyList<FdinfoEntry>> Fdinfos { get; } = [];
 
     /// <summary>fs-N.img by pid.</summary>
-    public Dictionary<uint, fs_entry> Fs { get; } = [];
+    public Dictionary<uint, FsEntry> Fs { get; } = [];
 
     /// <summary>files.img.</summary>
-    public IReadOnlyList<file_entry> Files { get; set; } = [];
+    public IReadOnlyList<FileEntry> Files { get; set; } = [];
 
     /// <summary>remap-fpath.img.</summary>
-    public IReadOnlyList<remap_file_path_entry> Remaps { get; set; } = [];
+    public IReadOnlyList<RemapFilePathEntry> Remaps { get; set; } = [];
 
     /// <summary>Which ghost-file-N.img are there.</summary>
     public HashSet<uint> GhostFiles { get; } = [];
 
     /// <summary>pipes-data.img, without the contents.</summary>
-    public List<pipe_data_entry> PipesData { get; } = [];
+    public List<PipeDataEntry> PipesData { get; } = [];
 
     /// <summary>fifo-data.img, without the contents.</summary>
-    public List<pipe_data_entry> FifoData { get; } = [];
+    public List<PipeDataEntry> FifoData { get; } = [];
 
     /// <summary>sk-queues.img, without the contents.</summary>
-    public List<sk_packet_entry> SocketQueues { get; } = [];
+    public List<SkPacketEntry> SocketQueues { get; } = [];
 
     /// <summary>tty-info.img.</summary>
-    public IReadOnlyList<tty_info_entry> TtyInfos { get; set; } = [];
+    public IReadOnlyList<TtyInfoEntry> TtyInfos { get; set; } = [];
 
     /// <summary>tty-data.img.</summary>
-    public IReadOnlyList<tty_data_entry> TtyData { get; set; } = [];
+    public IReadOnlyList<TtyDataEntry> TtyData { get; set; } = [];
 
     /// <summary>memfd.img.</summary>
-    public IReadOnlyList<memfd_inode_entry> Memfds { get; set; } = [];
+    public IReadOnlyList<MemfdInodeEntry> Memfds { get; set; } = [];
 
     /// <summary>filelocks.img.</summary>
-    public IReadOnlyList<file_lock_entry> FileLocks { get; set; } = [];
+    public IReadOnlyList<FileLockEntry> FileLocks { get; set; } = [];
 
     /// <summary>seccomp.img; null if it is not there.</summary>
-    public seccomp_entry? Seccomp { get; set; }
+    public SeccompEntry? Seccomp { get; set; }
 
     /// <summary>cgroup.img; null if it is not there.</summary>
-    public cgroup_entry? Cgroup { get; set; }
+    public CgroupEntry? Cgroup { get; set; }
 
     /// <summary>True if the snapshot continues an older one ("parent").</summary>
     public bool HasParent { get; set; }
 
     /// <summary>True for a process of which only the exit status is left.</summary>
     public bool IsZombie(uint pid) =>
-        Cores.TryGetValue(pid, out core_entry? core) && core.Tc?.TaskState == (uint)TaskState.Dead;
+        Cores.TryGetValue(pid, out CoreEntry? core) && core.Tc?.TaskState == (uint)TaskState.Dead;
 
     /// <summary>Reads everything that the process tree leads to; throws at the first file that is missing or
     /// damaged. What it says about itself is checked by <see cref="SnapshotValidator"/>.</summary>
@@ -84,22 +84,22 @@ internal sealed class SnapshotContents
     {
         var contents = new SnapshotContents
         {
-            Inventory = reader.ReadSingle<inventory_entry>(ImageKind.Inventory),
-            Pstree = reader.ReadAll<pstree_entry>(ImageKind.Pstree),
-            Files = reader.ReadAllIfPresent<file_entry>(ImageKind.Files),
-            Remaps = reader.ReadAllIfPresent<remap_file_path_entry>(ImageKind.RemapFpath),
-            TtyInfos = reader.ReadAllIfPresent<tty_info_entry>(ImageKind.TtyInfo),
-            TtyData = reader.ReadAllIfPresent<tty_data_entry>(ImageKind.TtyData),
-            Memfds = reader.ReadAllIfPresent<memfd_inode_entry>(ImageKind.Memfd),
-            FileLocks = reader.ReadAllIfPresent<file_lock_entry>(ImageKind.FileLocks),
-            Seccomp = ReadSingleIfPresent<seccomp_entry>(reader, ImageKind.Seccomp),
-            Cgroup = ReadSingleIfPresent<cgroup_entry>(reader, ImageKind.Cgroup),
+            Inventory = reader.ReadSingle<InventoryEntry>(ImageKind.Inventory),
+            Pstree = reader.ReadAll<PstreeEntry>(ImageKind.Pstree),
+            Files = reader.ReadAllIfPresent<FileEntry>(ImageKind.Files),
+            Remaps = reader.ReadAllIfPresent<RemapFilePathEntry>(ImageKind.RemapFpath),
+            TtyInfos = reader.ReadAllIfPresent<TtyInfoEntry>(ImageKind.TtyInfo),
+            TtyData = reader.ReadAllIfPresent<TtyDataEntry>(ImageKind.TtyData),
+            Memfds = reader.ReadAllIfPresent<MemfdInodeEntry>(ImageKind.Memfd),
+            FileLocks = reader.ReadAllIfPresent<FileLockEntry>(ImageKind.FileLocks),
+            Seccomp = ReadSingleIfPresent<SeccompEntry>(reader, ImageKind.Seccomp),
+            Cgroup = ReadSingleIfPresent<CgroupEntry>(reader, ImageKind.Cgroup),
             HasParent = reader.HasParent(),
         };
-        LoadQueues(reader, ImageKind.PipesData, pipe_data_entry.Parser, contents.PipesData, data => data.Bytes);
-        LoadQueues(reader, ImageKind.FifoData, pipe_data_entry.Parser, contents.FifoData, data => data.Bytes);
-        LoadQueues(reader, ImageKind.SkQueues, sk_packet_entry.Parser, contents.SocketQueues, data => data.Length);
-        foreach (remap_file_path_entry remap in contents.Remaps)
+        LoadQueues(reader, ImageKind.PipesData, PipeDataEntry.Parser, contents.PipesData, data => data.Bytes);
+        LoadQueues(reader, ImageKind.FifoData, PipeDataEntry.Parser, contents.FifoData, data => data.Bytes);
+        LoadQueues(reader, ImageKind.SkQueues, SkPacketEntry.Parser, contents.SocketQueues, data => data.Length);
+        foreach (RemapFilePathEntry remap in contents.Remaps)
         {
             uint ghost = remap.RemapId & 0x7FFF_FFFF;
             if (IsGhost(remap) && reader.LengthOf(ImageKind.GhostFile, ghost) >= 0) contents.GhostFiles.Add(ghost);
@@ -107,29 +107,29 @@ internal sealed class SnapshotContents
 
         var spaces = new HashSet<uint>();
         var fsTables = new HashSet<uint>();
-        foreach (pstree_entry process in contents.Pstree) contents.LoadProcess(reader, process, spaces, fsTables);
-        foreach (memfd_inode_entry memfd in contents.Memfds) contents.LoadShared(reader, memfd.Shmid);
+        foreach (PstreeEntry process in contents.Pstree) contents.LoadProcess(reader, process, spaces, fsTables);
+        foreach (MemfdInodeEntry memfd in contents.Memfds) contents.LoadShared(reader, memfd.Shmid);
         contents.LoadSharedOfMappings(reader);
         return contents;
     }
 
     /// <summary>True if a remap stands for a deleted file with its contents in the snapshot.</summary>
-    public static bool IsGhost(remap_file_path_entry remap) =>
-        remap.HasRemapType ? remap.RemapType == remap_type.Ghost : (remap.RemapId & 0x8000_0000) != 0;
+    public static bool IsGhost(RemapFilePathEntry remap) =>
+        remap.HasRemapType ? remap.RemapType == RemapType.Ghost : (remap.RemapId & 0x8000_0000) != 0;
 
     private void LoadProcess(
-        SnapshotReader reader, pstree_entry process, HashSet<uint> spaces, HashSet<uint> fsTables)
+        SnapshotReader reader, PstreeEntry process, HashSet<uint> spaces, HashSet<uint> fsTables)
     {
         uint pid = process.Pid;
         LoadCore(reader, pid);
         if (IsZombie(pid)) return; // The peer writes nothing else of it, and noise as its thread ids.
         foreach (uint tid in process.Threads) LoadCore(reader, tid);
-        var ids = reader.ReadSingle<task_kobj_ids_entry>(ImageKind.Ids, pid);
+        var ids = reader.ReadSingle<TaskKobjIdsEntry>(ImageKind.Ids, pid);
         Ids[pid] = ids;
         bool sharesSpace = !spaces.Add(ids.VmId);
         if (!sharesSpace || reader.LengthOf(ImageKind.Mm, pid) >= 0)
         {
-            Mms[pid] = reader.ReadSingle<mm_entry>(ImageKind.Mm, pid);
+            Mms[pid] = reader.ReadSingle<MmEntry>(ImageKind.Mm, pid);
             using ImageReader image = reader.Open(ImageKind.Pagemap, pid);
             Pagemaps[pid] = Pagemap.Read(image);
             LoadPagesLength(reader, Pagemaps[pid].Head.PagesId);
@@ -137,23 +137,23 @@ internal sealed class SnapshotContents
 
         if (fsTables.Add(ids.FsId) || reader.LengthOf(ImageKind.Fs, pid) >= 0)
         {
-            Fs[pid] = reader.ReadSingle<fs_entry>(ImageKind.Fs, pid);
+            Fs[pid] = reader.ReadSingle<FsEntry>(ImageKind.Fs, pid);
         }
 
         if (Fdinfos.ContainsKey(ids.FilesId)) return;
-        Fdinfos[ids.FilesId] = reader.ReadAll<fdinfo_entry>(ImageKind.Fdinfo, ids.FilesId);
+        Fdinfos[ids.FilesId] = reader.ReadAll<FdinfoEntry>(ImageKind.Fdinfo, ids.FilesId);
     }
 
     private void LoadCore(SnapshotReader reader, uint tid)
     {
-        if (!Cores.ContainsKey(tid)) Cores[tid] = reader.ReadSingle<core_entry>(ImageKind.Core, tid);
+        if (!Cores.ContainsKey(tid)) Cores[tid] = reader.ReadSingle<CoreEntry>(ImageKind.Core, tid);
     }
 
     private void LoadSharedOfMappings(SnapshotReader reader)
     {
-        foreach (mm_entry mm in Mms.Values)
+        foreach (MmEntry mm in Mms.Values)
         {
-            foreach (vma_entry vma in mm.Vmas)
+            foreach (VmaEntry vma in mm.Vmas)
             {
                 if (((VmaStatus)vma.Status & VmaStatus.AnonShared) != 0) LoadShared(reader, vma.Shmid);
             }

@@ -14,7 +14,7 @@ internal sealed partial class SnapshotValidator
         string file = ImageKind.Files.FileName();
         for (int i = 0; i < _contents.Files.Count; i++)
         {
-            file_entry entry = _contents.Files[i];
+            FileEntry entry = _contents.Files[i];
             if (entry.Id == 0) Add(file, i, "a file with id 0, which means none");
             if (!_files.TryAdd(entry.Id, entry)) Add(file, i, $"file {entry.Id} appears twice");
             int bodies = CountBodies(entry, out uint? bodyId, out bool ofType);
@@ -26,36 +26,36 @@ internal sealed partial class SnapshotValidator
     }
 
     // A union written as optional fields: one of them is there, and it is the one that the type says.
-    private static int CountBodies(file_entry entry, out uint? id, out bool ofType)
+    private static int CountBodies(FileEntry entry, out uint? id, out bool ofType)
     {
         int count = 0;
         uint? found = null;
         bool matches = false;
-        Body(fd_types.Reg, entry.Reg?.Id);
-        Body(fd_types.Inetsk, entry.Isk?.Id);
-        Body(fd_types.Ns, entry.Nsf?.Id);
-        Body(fd_types.Packetsk, entry.Psk?.Id);
-        Body(fd_types.Netlinksk, entry.Nlsk?.Id);
-        Body(fd_types.Eventfd, entry.Efd?.Id);
-        Body(fd_types.Eventpoll, entry.Epfd?.Id);
-        Body(fd_types.Signalfd, entry.Sgfd?.Id);
-        Body(fd_types.Tunf, entry.Tunf?.Id);
-        Body(fd_types.Timerfd, entry.Tfd?.Id);
-        Body(fd_types.Inotify, entry.Ify?.Id);
-        Body(fd_types.Fanotify, entry.Ffy?.Id);
-        Body(fd_types.Ext, entry.Ext?.Id);
-        Body(fd_types.Unixsk, entry.Usk?.Id);
-        Body(fd_types.Fifo, entry.Fifo?.Id);
-        Body(fd_types.Pipe, entry.Pipe?.Id);
-        Body(fd_types.Tty, entry.Tty?.Id);
-        Body(fd_types.Memfd, entry.Memfd?.Id);
-        Body(fd_types.Bpfmap, entry.Bpf?.Id);
-        Body(fd_types.Pidfd, entry.Pidfd?.Id);
+        Body(FdTypes.Reg, entry.Reg?.Id);
+        Body(FdTypes.Inetsk, entry.Isk?.Id);
+        Body(FdTypes.Ns, entry.Nsf?.Id);
+        Body(FdTypes.Packetsk, entry.Psk?.Id);
+        Body(FdTypes.Netlinksk, entry.Nlsk?.Id);
+        Body(FdTypes.Eventfd, entry.Efd?.Id);
+        Body(FdTypes.Eventpoll, entry.Epfd?.Id);
+        Body(FdTypes.Signalfd, entry.Sgfd?.Id);
+        Body(FdTypes.Tunf, entry.Tunf?.Id);
+        Body(FdTypes.Timerfd, entry.Tfd?.Id);
+        Body(FdTypes.Inotify, entry.Ify?.Id);
+        Body(FdTypes.Fanotify, entry.Ffy?.Id);
+        Body(FdTypes.Ext, entry.Ext?.Id);
+        Body(FdTypes.Unixsk, entry.Usk?.Id);
+        Body(FdTypes.Fifo, entry.Fifo?.Id);
+        Body(FdTypes.Pipe, entry.Pipe?.Id);
+        Body(FdTypes.Tty, entry.Tty?.Id);
+        Body(FdTypes.Memfd, entry.Memfd?.Id);
+        Body(FdTypes.Bpfmap, entry.Bpf?.Id);
+        Body(FdTypes.Pidfd, entry.Pidfd?.Id);
         id = found;
         ofType = matches;
         return count;
 
-        void Body(fd_types type, uint? bodyId)
+        void Body(FdTypes type, uint? bodyId)
         {
             if (bodyId is null) return;
             count++;
@@ -64,12 +64,12 @@ internal sealed partial class SnapshotValidator
         }
     }
 
-    private void CheckReferences(string file, int index, file_entry entry)
+    private void CheckReferences(string file, int index, FileEntry entry)
     {
-        if (entry.Fifo is { HasRegfId: true } fifo) CheckFileIs(file, index, "the FIFO's path", fifo.RegfId, fd_types.Reg);
+        if (entry.Fifo is { HasRegfId: true } fifo) CheckFileIs(file, index, "the FIFO's path", fifo.RegfId, FdTypes.Reg);
         if (entry.Tty is { } tty)
         {
-            if (tty.HasRegfId) CheckFileIs(file, index, "the terminal's path", tty.RegfId, fd_types.Reg);
+            if (tty.HasRegfId) CheckFileIs(file, index, "the terminal's path", tty.RegfId, FdTypes.Reg);
             if (!_contents.TtyInfos.Any(info => info.Id == tty.TtyInfoId))
             {
                 Add(file, index, $"terminal {tty.TtyInfoId} is not in {ImageKind.TtyInfo.FileName()}");
@@ -98,21 +98,21 @@ internal sealed partial class SnapshotValidator
         }
     }
 
-    private void CheckFileIs(string file, int entry, string what, uint id, fd_types type)
+    private void CheckFileIs(string file, int entry, string what, uint id, FdTypes type)
     {
-        if (!_files.TryGetValue(id, out file_entry? found)) Add(file, entry, $"{what} is file {id}, which files.img lacks");
+        if (!_files.TryGetValue(id, out FileEntry? found)) Add(file, entry, $"{what} is file {id}, which files.img lacks");
         else if (found.Type != type) Add(file, entry, $"{what} is file {id}, which is of type {found.Type}");
     }
 
     private void CheckDescriptorTables()
     {
-        foreach ((uint table, IReadOnlyList<fdinfo_entry> descriptors) in _contents.Fdinfos)
+        foreach ((uint table, IReadOnlyList<FdinfoEntry> descriptors) in _contents.Fdinfos)
         {
             string file = ImageKind.Fdinfo.FileName(table);
             var numbers = new HashSet<uint>();
             for (int i = 0; i < descriptors.Count; i++)
             {
-                fdinfo_entry descriptor = descriptors[i];
+                FdinfoEntry descriptor = descriptors[i];
                 if (descriptor.Fd >= DescriptorLimit) Add(file, i, $"{descriptor.Fd} is no descriptor");
                 if (!numbers.Add(descriptor.Fd)) Add(file, i, $"descriptor {descriptor.Fd} appears twice");
                 if (descriptor.Flags > 1) Add(file, i, $"unknown descriptor flags 0x{descriptor.Flags:x}");
@@ -120,17 +120,17 @@ internal sealed partial class SnapshotValidator
             }
         }
 
-        foreach ((uint pid, task_kobj_ids_entry ids) in _contents.Ids)
+        foreach ((uint pid, TaskKobjIdsEntry ids) in _contents.Ids)
         {
             if (_contents.Fdinfos.ContainsKey(ids.FilesId)) continue;
             Add(ErrorCode.ImageMissing, ImageKind.Fdinfo.FileName(ids.FilesId), -1, $"the image is missing; {pid} has it");
         }
 
-        foreach ((uint pid, fs_entry fs) in _contents.Fs)
+        foreach ((uint pid, FsEntry fs) in _contents.Fs)
         {
             string file = ImageKind.Fs.FileName(pid);
-            CheckFileIs(file, 0, "the working directory", fs.CwdId, fd_types.Reg);
-            CheckFileIs(file, 0, "the root directory", fs.RootId, fd_types.Reg);
+            CheckFileIs(file, 0, "the working directory", fs.CwdId, FdTypes.Reg);
+            CheckFileIs(file, 0, "the root directory", fs.RootId, FdTypes.Reg);
             if (fs.HasUmask && fs.Umask > 0x1FF) Add(file, 0, $"umask 0x{fs.Umask:x}");
         }
     }
@@ -143,7 +143,7 @@ internal sealed partial class SnapshotValidator
         CheckPipes(ImageKind.FifoData.FileName(), _contents.FifoData, fifos);
         for (int i = 0; i < _contents.SocketQueues.Count; i++)
         {
-            sk_packet_entry packet = _contents.SocketQueues[i];
+            SkPacketEntry packet = _contents.SocketQueues[i];
             string file = ImageKind.SkQueues.FileName();
             if (!_files.ContainsKey(packet.IdFor)) Add(file, i, $"a packet for file {packet.IdFor}, which files.img lacks");
             foreach (uint passed in packet.Scm.SelectMany(message => message.Rights))
@@ -157,7 +157,7 @@ internal sealed partial class SnapshotValidator
         CheckMemfds();
         for (int i = 0; i < (_contents.Seccomp?.SeccompFilters.Count ?? 0); i++)
         {
-            seccomp_filter filter = _contents.Seccomp!.SeccompFilters[i];
+            SeccompFilter filter = _contents.Seccomp!.SeccompFilters[i];
             // struct sock_filter has 8 bytes, and BPF_MAXINSNS is 4096.
             if (filter.Filter.Length % 8 != 0 || filter.Filter.Length is 0 or > 4096 * 8)
             {
@@ -171,7 +171,7 @@ internal sealed partial class SnapshotValidator
         }
     }
 
-    private void CheckPipes(string file, List<pipe_data_entry> data, HashSet<uint> pipes)
+    private void CheckPipes(string file, List<PipeDataEntry> data, HashSet<uint> pipes)
     {
         var seen = new HashSet<uint>();
         for (int i = 0; i < data.Count; i++)
@@ -190,7 +190,7 @@ internal sealed partial class SnapshotValidator
         string file = ImageKind.RemapFpath.FileName();
         for (int i = 0; i < _contents.Remaps.Count; i++)
         {
-            remap_file_path_entry remap = _contents.Remaps[i];
+            RemapFilePathEntry remap = _contents.Remaps[i];
             if (!_files.ContainsKey(remap.OrigId)) Add(file, i, $"file {remap.OrigId} is not in files.img");
             uint ghost = remap.RemapId & 0x7FFF_FFFF;
             if (SnapshotContents.IsGhost(remap) && !_contents.GhostFiles.Contains(ghost))
@@ -223,7 +223,7 @@ internal sealed partial class SnapshotValidator
         var inodes = new HashSet<ulong>();
         for (int i = 0; i < _contents.Memfds.Count; i++)
         {
-            memfd_inode_entry memfd = _contents.Memfds[i];
+            MemfdInodeEntry memfd = _contents.Memfds[i];
             if (!inodes.Add(memfd.InodeId)) Add(file, i, $"memory file {memfd.InodeId} appears twice");
             if (memfd.Size > 0 && !_contents.SharedPagemaps.ContainsKey(memfd.Shmid))
             {

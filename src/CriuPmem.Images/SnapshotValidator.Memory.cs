@@ -14,11 +14,11 @@ internal sealed partial class SnapshotValidator
     private void CheckMemory()
     {
         var spaces = new HashSet<uint>();
-        foreach (pstree_entry process in _contents.Pstree)
+        foreach (PstreeEntry process in _contents.Pstree)
         {
             uint pid = process.Pid;
-            if (!_contents.Ids.TryGetValue(pid, out task_kobj_ids_entry? ids)) continue;
-            if (_contents.Mms.TryGetValue(pid, out mm_entry? mm))
+            if (!_contents.Ids.TryGetValue(pid, out TaskKobjIdsEntry? ids)) continue;
+            if (_contents.Mms.TryGetValue(pid, out MmEntry? mm))
             {
                 string file = ImageKind.Mm.FileName(pid);
                 CheckBounds(file, mm);
@@ -34,7 +34,7 @@ internal sealed partial class SnapshotValidator
         }
 
         var sizes = new Dictionary<ulong, ulong>();
-        foreach (memfd_inode_entry memfd in _contents.Memfds) sizes[memfd.Shmid] = memfd.Size;
+        foreach (MemfdInodeEntry memfd in _contents.Memfds) sizes[memfd.Shmid] = memfd.Size;
         foreach ((ulong segment, Pagemap map) in _contents.SharedPagemaps)
         {
             string file = ImageKind.PagemapShmem.FileName((long)segment);
@@ -44,7 +44,7 @@ internal sealed partial class SnapshotValidator
         }
     }
 
-    private void CheckBounds(string file, mm_entry mm)
+    private void CheckBounds(string file, MmEntry mm)
     {
         ReadOnlySpan<ulong> bounds =
         [
@@ -65,15 +65,15 @@ internal sealed partial class SnapshotValidator
         }
 
         if (mm.HasDumpable && mm.Dumpable is < 0 or > 2) Add(file, 0, $"{mm.Dumpable} is no dumpable value");
-        CheckFileIs(file, 0, "the executable", mm.ExeFileId, fd_types.Reg);
+        CheckFileIs(file, 0, "the executable", mm.ExeFileId, FdTypes.Reg);
     }
 
-    private void CheckMappings(string file, mm_entry mm)
+    private void CheckMappings(string file, MmEntry mm)
     {
         ulong lastEnd = 0;
         for (int i = 0; i < mm.Vmas.Count; i++)
         {
-            vma_entry vma = mm.Vmas[i];
+            VmaEntry vma = mm.Vmas[i];
             var status = (VmaStatus)vma.Status;
             if (((vma.Start | vma.End) & (PageBytes - 1)) != 0 || vma.Start >= vma.End)
             {
@@ -89,7 +89,7 @@ internal sealed partial class SnapshotValidator
         }
     }
 
-    private void CheckMappingKind(string file, int index, vma_entry vma, VmaStatus status)
+    private void CheckMappingKind(string file, int index, VmaEntry vma, VmaStatus status)
     {
         // PROT_READ, PROT_WRITE and PROT_EXEC are all that a mapping can have on x86.
         if (vma.Prot > 7) AddMapping(file, index, vma, $"has protection 0x{vma.Prot:x}");
@@ -105,22 +105,22 @@ internal sealed partial class SnapshotValidator
             return;
         }
 
-        if (!_files.TryGetValue((uint)vma.Shmid, out file_entry? mapped))
+        if (!_files.TryGetValue((uint)vma.Shmid, out FileEntry? mapped))
         {
             AddMapping(file, index, vma, $"is of file {vma.Shmid}, which files.img does not have");
             return;
         }
 
-        if (((status & VmaStatus.Memfd) != 0) != (mapped.Type == fd_types.Memfd))
+        if (((status & VmaStatus.Memfd) != 0) != (mapped.Type == FdTypes.Memfd))
         {
             AddMapping(file, index, vma, $"is of file {vma.Shmid}, which is of type {mapped.Type}");
         }
     }
 
-    private void AddMapping(string file, int index, vma_entry vma, string cause) =>
+    private void AddMapping(string file, int index, VmaEntry vma, string cause) =>
         Add(file, 0, $"mapping {index} (0x{vma.Start:x}-0x{vma.End:x}) {cause}");
 
-    private void CheckProcessPages(uint pid, mm_entry mm)
+    private void CheckProcessPages(uint pid, MmEntry mm)
     {
         string file = ImageKind.Pagemap.FileName(pid);
         if (!_contents.Pagemaps.TryGetValue(pid, out Pagemap? map))
@@ -150,7 +150,7 @@ internal sealed partial class SnapshotValidator
         ulong present = 0;
         for (int i = 0; i < map.Entries.Count; i++)
         {
-            pagemap_entry run = map.Entries[i];
+            PagemapEntry run = map.Entries[i];
             int entry = i + 1; // The head is entry 0.
             ulong pages = Pagemap.PagesOf(run);
             PageFlags flags = Pagemap.FlagsOf(run);

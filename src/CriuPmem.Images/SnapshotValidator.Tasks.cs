@@ -20,7 +20,7 @@ internal sealed partial class SnapshotValidator
         var tids = new HashSet<uint>();
         for (int i = 0; i < _contents.Pstree.Count; i++)
         {
-            pstree_entry process = _contents.Pstree[i];
+            PstreeEntry process = _contents.Pstree[i];
             if (process.Pid is 0 or >= PidLimit) Add(file, i, $"{process.Pid} is no pid");
             if (!known.Add(process.Pid)) Add(file, i, $"pid {process.Pid} appears twice");
             if (i == 0 ? known.Contains(process.Ppid) : !known.Contains(process.Ppid) || process.Ppid == process.Pid)
@@ -37,7 +37,7 @@ internal sealed partial class SnapshotValidator
         }
     }
 
-    private void CheckThreads(string file, int entry, pstree_entry process, HashSet<uint> tids)
+    private void CheckThreads(string file, int entry, PstreeEntry process, HashSet<uint> tids)
     {
         bool zombie = _contents.IsZombie(process.Pid);
         if (zombie)
@@ -65,13 +65,13 @@ internal sealed partial class SnapshotValidator
     private void CheckCore(uint tid, bool leader, bool zombie)
     {
         string file = ImageKind.Core.FileName(tid);
-        if (!_contents.Cores.TryGetValue(tid, out core_entry? core))
+        if (!_contents.Cores.TryGetValue(tid, out CoreEntry? core))
         {
             Add(ErrorCode.ImageMissing, file, -1, "the image is missing");
             return;
         }
 
-        if (core.Mtype != core_entry.Types.march.X8664)
+        if (core.Mtype != CoreEntry.Types.March.X8664)
         {
             Add(ErrorCode.ImageUnsupported, file, 0, "the task of another processor architecture");
             return;
@@ -89,7 +89,7 @@ internal sealed partial class SnapshotValidator
         CheckThreadState(file, core.ThreadCore);
     }
 
-    private void CheckProcess(string file, task_core_entry? process)
+    private void CheckProcess(string file, TaskCoreEntry? process)
     {
         if (process is null)
         {
@@ -115,7 +115,7 @@ internal sealed partial class SnapshotValidator
         CheckTimer(file, process.Timers.Real);
         CheckTimer(file, process.Timers.Virt);
         CheckTimer(file, process.Timers.Prof);
-        foreach (posix_timer_entry timer in process.Timers.Posix)
+        foreach (PosixTimerEntry timer in process.Timers.Posix)
         {
             if (timer.Insec >= 1_000_000_000 || timer.Vnsec >= 1_000_000_000)
             {
@@ -124,7 +124,7 @@ internal sealed partial class SnapshotValidator
         }
     }
 
-    private void CheckRegisters(string file, thread_info_x86 info)
+    private void CheckRegisters(string file, ThreadInfoX86 info)
     {
         // Code segments of 64-bit and 32-bit user code; with any other the kernel kills the task or worse.
         if (info.Gpregs.Cs is not (0x33 or 0x23)) Add(file, 0, $"code segment 0x{info.Gpregs.Cs:x}");
@@ -149,7 +149,7 @@ internal sealed partial class SnapshotValidator
         }
     }
 
-    private void CheckThreadState(string file, thread_core_entry thread)
+    private void CheckThreadState(string file, ThreadCoreEntry thread)
     {
         if (thread.HasComm) CheckName(file, thread.Comm);
         if (thread.HasSchedNice && thread.SchedNice is < -20 or > 19) Add(file, 0, $"nice value {thread.SchedNice}");
@@ -157,7 +157,7 @@ internal sealed partial class SnapshotValidator
         if (thread.HasSchedPrio && thread.SchedPrio > 99) Add(file, 0, $"scheduling priority {thread.SchedPrio}");
         if (thread.HasPdeathSig && thread.PdeathSig > MaxSignals) Add(file, 0, $"signal {thread.PdeathSig}");
         CheckSignals(file, thread.SignalsP);
-        if (thread.HasSeccompFilter && thread.HasSeccompMode && thread.SeccompMode == seccomp_mode.Filter)
+        if (thread.HasSeccompFilter && thread.HasSeccompMode && thread.SeccompMode == SeccompMode.Filter)
         {
             int filters = _contents.Seccomp?.SeccompFilters.Count ?? 0;
             if (thread.SeccompFilter >= filters) Add(file, 0, $"filter {thread.SeccompFilter} of {filters}");
@@ -178,16 +178,16 @@ internal sealed partial class SnapshotValidator
         if (name.Length > 15) Add(file, 0, $"a task name of {name.Length} bytes");
     }
 
-    private void CheckSignals(string file, signal_queue_entry? queue)
+    private void CheckSignals(string file, SignalQueueEntry? queue)
     {
         if (queue is null) return;
-        foreach (siginfo_entry signal in queue.Signals)
+        foreach (SiginfoEntry signal in queue.Signals)
         {
             if (signal.Siginfo.Length != 128) Add(file, 0, $"a siginfo of {signal.Siginfo.Length} bytes");
         }
     }
 
-    private void CheckTimer(string file, itimer_entry timer)
+    private void CheckTimer(string file, ItimerEntry timer)
     {
         if (timer.Iusec >= 1_000_000 || timer.Vusec >= 1_000_000)
         {

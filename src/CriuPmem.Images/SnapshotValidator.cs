@@ -18,7 +18,7 @@ internal sealed partial class SnapshotValidator
 
     private readonly SnapshotContents _contents;
     private readonly List<ImageViolation> _violations = [];
-    private readonly Dictionary<uint, file_entry> _files = [];
+    private readonly Dictionary<uint, FileEntry> _files = [];
 
     private SnapshotValidator(SnapshotContents contents) => _contents = contents;
 

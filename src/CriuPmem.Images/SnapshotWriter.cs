@@ -72,7 +72,7 @@ internal sealed class SnapshotWriter
     /// <summary>Completes the snapshot: everything durable, then the inventory.</summary>
     /// <param name="inventory">Its one entry.</param>
     /// <param name="sync">False leaves it to the kernel when the bytes reach the medium (--no-sync).</param>
-    public void Commit(inventory_entry inventory, bool sync)
+    public void Commit(InventoryEntry inventory, bool sync)
     {
         if (sync) SyncContents();
         int fd = Open(NewInventory, truncate: true, readable: false);

@@ -1,6 +1,6 @@
 namespace CriuPmem.Images;
 
-/// <summary>What a process is doing (<c>task_core_entry.task_state</c>).</summary>
+/// <summary>What a process is doing (<c>TaskCoreEntry.task_state</c>).</summary>
 internal enum TaskState : uint
 {
     /// <summary>It runs, or waits in the kernel.</summary>

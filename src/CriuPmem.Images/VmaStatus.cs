@@ -1,6 +1,6 @@
 namespace CriuPmem.Images;
 
-/// <summary>What a mapping is (<c>vma_entry.status</c>).</summary>
+/// <summary>What a mapping is (<c>VmaEntry.status</c>).</summary>
 [Flags]
 internal enum VmaStatus : uint
 {

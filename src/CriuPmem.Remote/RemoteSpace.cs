@@ -3,16 +3,17 @@ namespace CriuPmem.Remote;
 /// <summary>The scratch mapping in one address space, and the running of batches in the tasks that share it.</summary>
 internal sealed class RemoteSpace : IDisposable
 {
-    private readonly RemoteAddress _syscallInstruction;
-
     /// <summary>Takes over a scratch mapping that exists in the address space (inherited over a fork, say).</summary>
     /// <param name="scratch">Where it lies.</param>
     /// <param name="syscallInstruction">A <c>syscall</c> instruction there, outside the scratch.</param>
     public RemoteSpace(RemoteAddress scratch, RemoteAddress syscallInstruction)
     {
-        _syscallInstruction = syscallInstruction;
+        SyscallInstruction = syscallInstruction;
         Batch = new SyscallBatch(scratch);
     }
+
+    /// <summary>A <c>syscall</c> instruction in the address space, outside the scratch.</summary>
+    public RemoteAddress SyscallInstruction { get; }
 
     /// <summary>The batch to fill; cleared by whoever fills it.</summary>
     public SyscallBatch Batch { get; }
@@ -79,8 +80,11 @@ internal sealed class RemoteSpace : IDisposable
     }
 
     /// <summary>Unmaps the scratch mapping by a single call of <paramref name="task"/>.</summary>
-    public void Remove(Tracee task) =>
-        task.StepCall(_syscallInstruction, SyscallNumber.munmap, Batch.Scratch, SyscallBatch.ScratchBytes);
+    public void Remove(Tracee task) => RemoveAt(task, SyscallInstruction);
+
+    /// <summary>As <see cref="Remove"/>, through another <c>syscall</c> instruction.</summary>
+    public void RemoveAt(Tracee task, RemoteAddress syscallInstruction) =>
+        task.StepCall(syscallInstruction, SyscallNumber.munmap, Batch.Scratch, SyscallBatch.ScratchBytes);
 
     /// <summary>Frees the engine's side; the mapping itself is <see cref="Remove"/>'s business.</summary>
     public void Dispose() => Batch.Dispose();

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using CriuPmem.Engine.Resources;
 using CriuPmem.Images.Messages;
 using Google.Protobuf;
 

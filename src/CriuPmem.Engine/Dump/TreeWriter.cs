@@ -129,7 +129,7 @@ internal sealed class TreeWriter(DumpContext context)
             thread.Stat = stat;
             if (Registers.IsCompat(thread.Task.Registers)) throw process.Fail(ErrorCode.UnsupportedState, "32-bit programs cannot be saved yet");
             CoreEntry core = thread.Core;
-            core.Mtype = CoreEntry.Types.march.X8664;
+            core.Mtype = CoreEntry.Types.March.X8664;
             core.ThreadCore = new ThreadCoreEntry();
             if (thread.IsLeader) core.Tc = TaskCore(process, thread);
             RestartableSequence.StepOut(thread);
@@ -150,10 +150,10 @@ internal sealed class TreeWriter(DumpContext context)
         SyscallBatch batch = process.Space!.Batch;
         batch.Clear();
         var later = new List<Action?>();
-        foreach (TaskState state in TaskStates.OfThread) later.Add(state.Dump(batch, thread));
+        foreach (Resources.TaskState state in TaskStates.OfThread) later.Add(state.Dump(batch, thread));
         if (thread.IsLeader)
         {
-            foreach (TaskState state in TaskStates.OfProcess) later.Add(state.Dump(batch, thread));
+            foreach (Resources.TaskState state in TaskStates.OfProcess) later.Add(state.Dump(batch, thread));
             int brk = batch.Must("brk", SyscallNumber.brk, 0);
             int dumpable = batch.Must("prctl(PR_GET_DUMPABLE)", SyscallNumber.prctl, PR_GET_DUMPABLE);
             later.Add(() =>
@@ -193,7 +193,7 @@ internal sealed class TreeWriter(DumpContext context)
 
     private static CoreEntry ZombieCore(DumpProcess process) => new()
     {
-        Mtype = CoreEntry.Types.march.X8664,
+        Mtype = CoreEntry.Types.March.X8664,
         Tc = new TaskCoreEntry
         {
             TaskState = (uint)Images.TaskState.Dead, ExitCode = (uint)process.Stat.ExitCode, Personality = 0, Flags = process.Stat.Flags, BlkSigset = 0,

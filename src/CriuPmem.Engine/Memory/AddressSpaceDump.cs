@@ -43,7 +43,7 @@ internal static class AddressSpaceDump
         memory.MmArgEnd = stat.ArgEnd;
         memory.MmEnvStart = stat.EnvStart;
         memory.MmEnvEnd = stat.EnvEnd;
-        memory.MmSavedAuxv.AddRange(MemoryMarshal.Cast<byte, ulong>(process.Proc.Read("auxv")));
+        foreach (ulong word in MemoryMarshal.Cast<byte, ulong>(process.Proc.Read("auxv"))) memory.MmSavedAuxv.Add(word);
         memory.ThpDisabled = process.Leader.Status.ThpEnabled == false;
         memory.ExeFileId = context.Files.IdOfPath(process, "exe", O_RDONLY, "its program file");
     }

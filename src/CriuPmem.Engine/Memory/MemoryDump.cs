@@ -33,7 +33,7 @@ internal sealed class MemoryDump(DumpContext context) : IDisposable
         int pages = context.Snapshot.OpenRaw(ImageKind.Pages, pagesId, truncate: true);
         try
         {
-            WrittenPages += copier.Copy(process, runs, pages, context.Snapshot.PathOf(ImageKind.Pages, pagesId));
+            WrittenPages += copier.Copy(process, runs, pages, $"{context.Options.ImagesDirectory}/{ImageKind.Pages.FileName(pagesId)}");
         }
         finally
         {

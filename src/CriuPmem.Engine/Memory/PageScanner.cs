@@ -62,10 +62,12 @@ internal sealed unsafe class PageScanner : IDisposable
     }
 
     /// <summary>struct page_region.</summary>
+#pragma warning disable CS0649 // filled in or left zero for the kernel
     private struct Region
     {
         public ulong Start, End, Categories;
     }
+#pragma warning restore CS0649
 
     /// <summary>struct pm_scan_arg.</summary>
     private struct Request

@@ -107,11 +107,13 @@ internal sealed class Credentials : TaskState
     private static ulong Value(RepeatedField<uint> words) => At(words, 0) | (ulong)At(words, 1) << 32;
 
     /// <summary>struct __user_cap_header_struct.</summary>
+#pragma warning disable CS0649 // filled in or left zero for the kernel
     private struct CapHeader
     {
         public uint Version;
         public int Pid;
     }
+#pragma warning restore CS0649
 
     /// <summary>Two struct __user_cap_data_struct (capget(2)).</summary>
     private struct CapData

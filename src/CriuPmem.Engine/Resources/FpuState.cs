@@ -134,9 +134,15 @@ internal static unsafe class FpuState
         for (int i = 0; i < values.Count && i < typed.Length; i++) typed[i] = values[i];
     }
 
-    private static void Words(RepeatedField<uint> values, ReadOnlySpan<byte> bytes) => values.AddRange(MemoryMarshal.Cast<byte, uint>(bytes));
+    private static void Words(RepeatedField<uint> values, ReadOnlySpan<byte> bytes)
+    {
+        foreach (uint word in MemoryMarshal.Cast<byte, uint>(bytes)) values.Add(word);
+    }
 
-    private static void Longs(RepeatedField<ulong> values, ReadOnlySpan<byte> bytes) => values.AddRange(MemoryMarshal.Cast<byte, ulong>(bytes));
+    private static void Longs(RepeatedField<ulong> values, ReadOnlySpan<byte> bytes)
+    {
+        foreach (ulong word in MemoryMarshal.Cast<byte, ulong>(bytes)) values.Add(word);
+    }
 
     private static (int Offset, int Size)[] FindComponents()
     {

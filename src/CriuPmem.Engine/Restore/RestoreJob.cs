@@ -1,10 +1,50 @@
+using CriuPmem.Engine.Restore;
+using CriuPmem.Images;
+using CriuPmem.Images.Messages;
+using CriuPmem.Remote;
+
 namespace CriuPmem.Engine;
 
 /// <summary>A restore: from an images directory to a running tree.</summary>
 public static class RestoreJob
 {
     /// <summary>Restores; returns when the tree runs (it does not wait for its end: the caller does).</summary>
-    /// <exception cref="Kernel.CheckpointException">Nothing was left behind, and the images are untouched.</exception>
-    public static RestoreResult Run(RestoreOptions options) =>
-        throw new Kernel.CheckpointException(Kernel.ErrorCode.Internal, "restore is not built yet");
+    /// <exception cref="CheckpointException">Nothing was left behind, and the images are untouched.</exception>
+    public static RestoreResult Run(RestoreOptions options) => TracerThread.Run("restore", () => Execute(options));
+
+    private static RestoreResult Execute(RestoreOptions options)
+    {
+        var watch = new StopwatchLap();
+        var reader = new SnapshotReader(options.ImagesDirectoryFd, options.ImagesDirectory);
+        SnapshotContents contents = SnapshotContents.Load(reader);
+        SnapshotValidator.Check(contents, options.ImagesDirectory);
+        using var context = new RestoreContext(options, reader, contents);
+        RestoreTree.Plan(context);
+        Hook(options, "pre-restore", 0);
+        using var tree = new TreeBuilder(context);
+        tree.Build();
+        long forking = watch.Lap();
+        Hook(options, "post-restore", context.Root.Pid);
+        Hook(options, "pre-resume", context.Root.Pid);
+        tree.Commit();
+        Hook(options, "post-resume", context.Root.Pid);
+        var stats = new RestoreStatsEntry
+        {
+            PagesCompared = 0, PagesSkippedCow = 0, ForkingTime = (uint)forking, RestoreTime = (uint)watch.Total, PagesRestored = (ulong)(tree.MemoryBytes / (long)PageSize),
+        };
+        Statistics.Write(options.WorkDirectoryFd, new StatsEntry { Restore = stats }, ImageKind.StatsRestore);
+        return new RestoreResult
+        {
+            RootPid = context.Root.Pid,
+            Processes = context.Processes.Count,
+            Threads = context.Processes.Sum(process => process.Threads.Count),
+            MemoryBytes = tree.MemoryBytes,
+            TotalMicroseconds = watch.Total,
+        };
+    }
+
+    private static void Hook(RestoreOptions options, string name, int pid)
+    {
+        if (!options.OnHook(name, pid)) throw new CheckpointException(ErrorCode.ActionRefused, $"the {name} action said no") { Pid = pid };
+    }
 }

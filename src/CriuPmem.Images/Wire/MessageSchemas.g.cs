@@ -52,7 +52,7 @@ internal static partial class MessageSchemas
     private static readonly MessageSchema[] Messages =
     [
         // 0
-        new("fown_entry", typeof(CriuPmem.Images.Messages.fown_entry),
+        new("fown_entry", typeof(CriuPmem.Images.Messages.FownEntry),
         [
             Req(1, "uid", K.UInt32),
             Req(2, "euid", K.UInt32),
@@ -61,13 +61,13 @@ internal static partial class MessageSchemas
             Req(5, "pid", K.UInt32),
         ]),
         // 1
-        new("timeval", typeof(CriuPmem.Images.Messages.timeval),
+        new("timeval", typeof(CriuPmem.Images.Messages.Timeval),
         [
             Req(1, "tv_sec", K.UInt64),
             Req(2, "tv_usec", K.UInt64),
         ]),
         // 2
-        new("reg_file_entry", typeof(CriuPmem.Images.Messages.reg_file_entry),
+        new("reg_file_entry", typeof(CriuPmem.Images.Messages.RegFileEntry),
         [
             Req(1, "id", K.UInt32),
             Req(2, "flags", K.UInt32),
@@ -84,14 +84,14 @@ internal static partial class MessageSchemas
             F(14, "checksum_parameter", K.UInt32),
         ]),
         // 3
-        new("remap_file_path_entry", typeof(CriuPmem.Images.Messages.remap_file_path_entry),
+        new("remap_file_path_entry", typeof(CriuPmem.Images.Messages.RemapFilePathEntry),
         [
             Req(1, "orig_id", K.UInt32),
             Req(2, "remap_id", K.UInt32),
             F(3, "remap_type", K.Enum, 0),
         ]),
         // 4
-        new("ghost_file_entry", typeof(CriuPmem.Images.Messages.ghost_file_entry),
+        new("ghost_file_entry", typeof(CriuPmem.Images.Messages.GhostFileEntry),
         [
             Req(1, "uid", K.UInt32),
             Req(2, "gid", K.UInt32),
@@ -106,13 +106,13 @@ internal static partial class MessageSchemas
             F(11, "symlnk_target", K.Bytes),
         ]),
         // 5
-        new("ghost_chunk_entry", typeof(CriuPmem.Images.Messages.ghost_chunk_entry),
+        new("ghost_chunk_entry", typeof(CriuPmem.Images.Messages.GhostChunkEntry),
         [
             Req(1, "len", K.UInt64),
             Req(2, "off", K.UInt64),
         ]),
         // 6
-        new("file_lock_entry", typeof(CriuPmem.Images.Messages.file_lock_entry),
+        new("file_lock_entry", typeof(CriuPmem.Images.Messages.FileLockEntry),
         [
             Req(1, "flag", K.UInt32),
             Req(2, "type", K.UInt32),
@@ -122,7 +122,7 @@ internal static partial class MessageSchemas
             Req(6, "len", K.Int64),
         ]),
         // 7
-        new("fh_entry", typeof(CriuPmem.Images.Messages.fh_entry),
+        new("fh_entry", typeof(CriuPmem.Images.Messages.FhEntry),
         [
             Req(1, "bytes", K.UInt32),
             Req(2, "type", K.UInt32),
@@ -131,14 +131,14 @@ internal static partial class MessageSchemas
             F(5, "mnt_id", K.UInt32),
         ]),
         // 8
-        new("irmap_cache_entry", typeof(CriuPmem.Images.Messages.irmap_cache_entry),
+        new("irmap_cache_entry", typeof(CriuPmem.Images.Messages.IrmapCacheEntry),
         [
             Req(1, "dev", K.UInt32),
             Req(2, "inode", K.UInt64),
             Req(3, "path", K.Bytes),
         ]),
         // 9
-        new("inotify_wd_entry", typeof(CriuPmem.Images.Messages.inotify_wd_entry),
+        new("inotify_wd_entry", typeof(CriuPmem.Images.Messages.InotifyWdEntry),
         [
             Req(1, "id", K.UInt32),
             Req(2, "i_ino", K.UInt64),
@@ -149,7 +149,7 @@ internal static partial class MessageSchemas
             Req(7, "f_handle", K.Message, 7),
         ]),
         // 10
-        new("inotify_file_entry", typeof(CriuPmem.Images.Messages.inotify_file_entry),
+        new("inotify_file_entry", typeof(CriuPmem.Images.Messages.InotifyFileEntry),
         [
             Req(1, "id", K.UInt32),
             Req(2, "flags", K.UInt32),
@@ -157,19 +157,19 @@ internal static partial class MessageSchemas
             Rep(5, "wd", K.Message, 9),
         ]),
         // 11
-        new("fanotify_inode_mark_entry", typeof(CriuPmem.Images.Messages.fanotify_inode_mark_entry),
+        new("fanotify_inode_mark_entry", typeof(CriuPmem.Images.Messages.FanotifyInodeMarkEntry),
         [
             Req(1, "i_ino", K.UInt64),
             Req(2, "f_handle", K.Message, 7),
         ]),
         // 12
-        new("fanotify_mount_mark_entry", typeof(CriuPmem.Images.Messages.fanotify_mount_mark_entry),
+        new("fanotify_mount_mark_entry", typeof(CriuPmem.Images.Messages.FanotifyMountMarkEntry),
         [
             Req(1, "mnt_id", K.UInt32),
             F(2, "path", K.String),
         ]),
         // 13
-        new("fanotify_mark_entry", typeof(CriuPmem.Images.Messages.fanotify_mark_entry),
+        new("fanotify_mark_entry", typeof(CriuPmem.Images.Messages.FanotifyMarkEntry),
         [
             Req(1, "id", K.UInt32),
             Req(2, "type", K.Enum, 2),
@@ -181,7 +181,7 @@ internal static partial class MessageSchemas
             F(8, "me", K.Message, 12),
         ]),
         // 14
-        new("fanotify_file_entry", typeof(CriuPmem.Images.Messages.fanotify_file_entry),
+        new("fanotify_file_entry", typeof(CriuPmem.Images.Messages.FanotifyFileEntry),
         [
             Req(1, "id", K.UInt32),
             Req(2, "flags", K.UInt32),
@@ -191,7 +191,7 @@ internal static partial class MessageSchemas
             Rep(6, "mark", K.Message, 13),
         ]),
         // 15
-        new("pipe_entry", typeof(CriuPmem.Images.Messages.pipe_entry),
+        new("pipe_entry", typeof(CriuPmem.Images.Messages.PipeEntry),
         [
             Req(1, "id", K.UInt32),
             Req(2, "pipe_id", K.UInt32),
@@ -199,21 +199,21 @@ internal static partial class MessageSchemas
             Req(4, "fown", K.Message, 0),
         ]),
         // 16
-        new("pipe_data_entry", typeof(CriuPmem.Images.Messages.pipe_data_entry),
+        new("pipe_data_entry", typeof(CriuPmem.Images.Messages.PipeDataEntry),
         [
             Req(1, "pipe_id", K.UInt32),
             Req(2, "bytes", K.UInt32),
             F(3, "size", K.UInt32),
         ]),
         // 17
-        new("fifo_entry", typeof(CriuPmem.Images.Messages.fifo_entry),
+        new("fifo_entry", typeof(CriuPmem.Images.Messages.FifoEntry),
         [
             Req(1, "id", K.UInt32),
             Req(2, "pipe_id", K.UInt32),
             F(3, "regf_id", K.UInt32),
         ]),
         // 18
-        new("eventfd_file_entry", typeof(CriuPmem.Images.Messages.eventfd_file_entry),
+        new("eventfd_file_entry", typeof(CriuPmem.Images.Messages.EventfdFileEntry),
         [
             Req(1, "id", K.UInt32),
             Req(2, "flags", K.UInt32),
@@ -221,7 +221,7 @@ internal static partial class MessageSchemas
             Req(4, "counter", K.UInt64),
         ]),
         // 19
-        new("eventpoll_tfd_entry", typeof(CriuPmem.Images.Messages.eventpoll_tfd_entry),
+        new("eventpoll_tfd_entry", typeof(CriuPmem.Images.Messages.EventpollTfdEntry),
         [
             Req(1, "id", K.UInt32),
             Req(2, "tfd", K.UInt32),
@@ -232,7 +232,7 @@ internal static partial class MessageSchemas
             F(7, "pos", K.UInt64),
         ]),
         // 20
-        new("eventpoll_file_entry", typeof(CriuPmem.Images.Messages.eventpoll_file_entry),
+        new("eventpoll_file_entry", typeof(CriuPmem.Images.Messages.EventpollFileEntry),
         [
             Req(1, "id", K.UInt32),
             Req(2, "flags", K.UInt32),
@@ -240,7 +240,7 @@ internal static partial class MessageSchemas
             Rep(4, "tfd", K.Message, 19),
         ]),
         // 21
-        new("signalfd_entry", typeof(CriuPmem.Images.Messages.signalfd_entry),
+        new("signalfd_entry", typeof(CriuPmem.Images.Messages.SignalfdEntry),
         [
             Req(1, "id", K.UInt32),
             Req(2, "flags", K.UInt32),
@@ -248,7 +248,7 @@ internal static partial class MessageSchemas
             Req(4, "sigmask", K.UInt64),
         ]),
         // 22
-        new("timerfd_entry", typeof(CriuPmem.Images.Messages.timerfd_entry),
+        new("timerfd_entry", typeof(CriuPmem.Images.Messages.TimerfdEntry),
         [
             Req(1, "id", K.UInt32),
             Req(2, "flags", K.UInt32),
@@ -262,13 +262,13 @@ internal static partial class MessageSchemas
             Req(10, "insec", K.UInt64),
         ]),
         // 23
-        new("ext_file_entry", typeof(CriuPmem.Images.Messages.ext_file_entry),
+        new("ext_file_entry", typeof(CriuPmem.Images.Messages.ExtFileEntry),
         [
             Req(1, "id", K.UInt32),
             Req(5, "fown", K.Message, 0),
         ]),
         // 24
-        new("ns_file_entry", typeof(CriuPmem.Images.Messages.ns_file_entry),
+        new("ns_file_entry", typeof(CriuPmem.Images.Messages.NsFileEntry),
         [
             Req(1, "id", K.UInt32),
             Req(2, "ns_id", K.UInt32),
@@ -276,7 +276,7 @@ internal static partial class MessageSchemas
             Req(4, "flags", K.UInt32),
         ]),
         // 25
-        new("tunfile_entry", typeof(CriuPmem.Images.Messages.tunfile_entry),
+        new("tunfile_entry", typeof(CriuPmem.Images.Messages.TunfileEntry),
         [
             Req(1, "id", K.UInt32),
             F(2, "netdev", K.String),
@@ -284,7 +284,7 @@ internal static partial class MessageSchemas
             F(4, "ns_id", K.UInt32),
         ]),
         // 26
-        new("tun_link_entry", typeof(CriuPmem.Images.Messages.tun_link_entry),
+        new("tun_link_entry", typeof(CriuPmem.Images.Messages.TunLinkEntry),
         [
             Req(1, "flags", K.UInt32),
             Req(2, "owner", K.Int32),
@@ -293,7 +293,7 @@ internal static partial class MessageSchemas
             Req(5, "sndbuf", K.UInt32),
         ]),
         // 27
-        new("bpfmap_file_entry", typeof(CriuPmem.Images.Messages.bpfmap_file_entry),
+        new("bpfmap_file_entry", typeof(CriuPmem.Images.Messages.BpfmapFileEntry),
         [
             Req(1, "id", K.UInt32),
             Req(2, "flags", K.UInt32),
@@ -313,7 +313,7 @@ internal static partial class MessageSchemas
             F(16, "map_extra", K.UInt64),
         ]),
         // 28
-        new("bpfmap_data_entry", typeof(CriuPmem.Images.Messages.bpfmap_data_entry),
+        new("bpfmap_data_entry", typeof(CriuPmem.Images.Messages.BpfmapDataEntry),
         [
             Req(1, "map_id", K.UInt32),
             Req(2, "keys_bytes", K.UInt32),
@@ -321,7 +321,7 @@ internal static partial class MessageSchemas
             Req(4, "count", K.UInt32),
         ]),
         // 29
-        new("pidfd_entry", typeof(CriuPmem.Images.Messages.pidfd_entry),
+        new("pidfd_entry", typeof(CriuPmem.Images.Messages.PidfdEntry),
         [
             Req(1, "id", K.UInt32),
             Req(2, "ino", K.UInt32),
@@ -330,7 +330,7 @@ internal static partial class MessageSchemas
             Req(5, "fown", K.Message, 0),
         ]),
         // 30
-        new("fdinfo_entry", typeof(CriuPmem.Images.Messages.fdinfo_entry),
+        new("fdinfo_entry", typeof(CriuPmem.Images.Messages.FdinfoEntry),
         [
             Req(1, "id", K.UInt32),
             Req(2, "flags", K.UInt32),
@@ -339,7 +339,7 @@ internal static partial class MessageSchemas
             F(5, "xattr_security_selinux", K.String),
         ]),
         // 31
-        new("file_entry", typeof(CriuPmem.Images.Messages.file_entry),
+        new("file_entry", typeof(CriuPmem.Images.Messages.FileEntry),
         [
             Req(1, "type", K.Enum, 3),
             Req(2, "id", K.UInt32),
@@ -365,7 +365,7 @@ internal static partial class MessageSchemas
             F(22, "pidfd", K.Message, 29),
         ]),
         // 32
-        new("autofs_entry", typeof(CriuPmem.Images.Messages.autofs_entry),
+        new("autofs_entry", typeof(CriuPmem.Images.Messages.AutofsEntry),
         [
             Req(1, "fd", K.Int32),
             Req(2, "pgrp", K.Int32),
@@ -378,12 +378,12 @@ internal static partial class MessageSchemas
             F(9, "read_fd", K.Int32),
         ]),
         // 33
-        new("plugins_entry", typeof(CriuPmem.Images.Messages.plugins_entry),
+        new("plugins_entry", typeof(CriuPmem.Images.Messages.PluginsEntry),
         [
             Rep(12, "plugins", K.String),
         ]),
         // 34
-        new("inventory_entry", typeof(CriuPmem.Images.Messages.inventory_entry),
+        new("inventory_entry", typeof(CriuPmem.Images.Messages.InventoryEntry),
         [
             Req(1, "img_version", K.UInt32),
             F(2, "fdinfo_per_id", K.Bool),
@@ -400,7 +400,7 @@ internal static partial class MessageSchemas
             F(14, "allow_uprobes", K.Bool),
         ]),
         // 35
-        new("dump_stats_entry", typeof(CriuPmem.Images.Messages.dump_stats_entry),
+        new("dump_stats_entry", typeof(CriuPmem.Images.Messages.DumpStatsEntry),
         [
             Req(1, "freezing_time", K.UInt32),
             Req(2, "frozen_time", K.UInt32),
@@ -418,7 +418,7 @@ internal static partial class MessageSchemas
             F(14, "shpages_written", K.UInt64),
         ]),
         // 36
-        new("restore_stats_entry", typeof(CriuPmem.Images.Messages.restore_stats_entry),
+        new("restore_stats_entry", typeof(CriuPmem.Images.Messages.RestoreStatsEntry),
         [
             Req(1, "pages_compared", K.UInt64),
             Req(2, "pages_skipped_cow", K.UInt64),
@@ -427,13 +427,13 @@ internal static partial class MessageSchemas
             F(5, "pages_restored", K.UInt64),
         ]),
         // 37
-        new("stats_entry", typeof(CriuPmem.Images.Messages.stats_entry),
+        new("stats_entry", typeof(CriuPmem.Images.Messages.StatsEntry),
         [
             F(1, "dump", K.Message, 35),
             F(2, "restore", K.Message, 36),
         ]),
         // 38
-        new("cpuinfo_x86_entry", typeof(CriuPmem.Images.Messages.cpuinfo_x86_entry),
+        new("cpuinfo_x86_entry", typeof(CriuPmem.Images.Messages.CpuinfoX86Entry),
         [
             Req(1, "vendor_id", K.Enum, 16),
             Req(2, "cpu_family", K.UInt32),
@@ -447,47 +447,47 @@ internal static partial class MessageSchemas
             F(10, "xsave_size_max", K.UInt32),
         ]),
         // 39
-        new("cpuinfo_entry", typeof(CriuPmem.Images.Messages.cpuinfo_entry),
+        new("cpuinfo_entry", typeof(CriuPmem.Images.Messages.CpuinfoEntry),
         [
             Rep(1, "x86_entry", K.Message, 38),
         ]),
         // 40
-        new("aa_policy", typeof(CriuPmem.Images.Messages.aa_policy),
+        new("aa_policy", typeof(CriuPmem.Images.Messages.AaPolicy),
         [
             Req(1, "name", K.String),
             Req(2, "blob", K.Bytes),
         ]),
         // 41
-        new("aa_namespace", typeof(CriuPmem.Images.Messages.aa_namespace),
+        new("aa_namespace", typeof(CriuPmem.Images.Messages.AaNamespace),
         [
             Req(1, "name", K.String),
             Rep(2, "policies", K.Message, 40),
             Rep(3, "namespaces", K.Message, 41),
         ]),
         // 42
-        new("apparmor_entry", typeof(CriuPmem.Images.Messages.apparmor_entry),
+        new("apparmor_entry", typeof(CriuPmem.Images.Messages.ApparmorEntry),
         [
             Rep(1, "namespaces", K.Message, 41),
         ]),
         // 43
-        new("img_streamer_request_entry", typeof(CriuPmem.Images.Messages.img_streamer_request_entry),
+        new("img_streamer_request_entry", typeof(CriuPmem.Images.Messages.ImgStreamerRequestEntry),
         [
             Req(1, "filename", K.String),
         ]),
         // 44
-        new("img_streamer_reply_entry", typeof(CriuPmem.Images.Messages.img_streamer_reply_entry),
+        new("img_streamer_reply_entry", typeof(CriuPmem.Images.Messages.ImgStreamerReplyEntry),
         [
             Req(1, "exists", K.Bool),
         ]),
         // 45
-        new("aio_ring_entry", typeof(CriuPmem.Images.Messages.aio_ring_entry),
+        new("aio_ring_entry", typeof(CriuPmem.Images.Messages.AioRingEntry),
         [
             Req(1, "id", K.UInt64),
             Req(2, "nr_req", K.UInt32),
             Req(3, "ring_len", K.UInt32),
         ]),
         // 46
-        new("mm_entry", typeof(CriuPmem.Images.Messages.mm_entry),
+        new("mm_entry", typeof(CriuPmem.Images.Messages.MmEntry),
         [
             Req(1, "mm_start_code", K.UInt64),
             Req(2, "mm_end_code", K.UInt64),
@@ -508,7 +508,7 @@ internal static partial class MessageSchemas
             F(17, "thp_disabled", K.Bool),
         ]),
         // 47
-        new("vma_entry", typeof(CriuPmem.Images.Messages.vma_entry),
+        new("vma_entry", typeof(CriuPmem.Images.Messages.VmaEntry),
         [
             Req(1, "start", K.UInt64),
             Req(2, "end", K.UInt64),
@@ -522,12 +522,12 @@ internal static partial class MessageSchemas
             F(10, "fdflags", K.UInt32),
         ]),
         // 48
-        new("pagemap_head", typeof(CriuPmem.Images.Messages.pagemap_head),
+        new("pagemap_head", typeof(CriuPmem.Images.Messages.PagemapHead),
         [
             Req(1, "pages_id", K.UInt32),
         ]),
         // 49
-        new("pagemap_entry", typeof(CriuPmem.Images.Messages.pagemap_entry),
+        new("pagemap_entry", typeof(CriuPmem.Images.Messages.PagemapEntry),
         [
             Req(1, "vaddr", K.UInt64),
             Req(2, "compat_nr_pages", K.UInt32),
@@ -536,7 +536,7 @@ internal static partial class MessageSchemas
             F(5, "nr_pages", K.UInt64),
         ]),
         // 50
-        new("memfd_file_entry", typeof(CriuPmem.Images.Messages.memfd_file_entry),
+        new("memfd_file_entry", typeof(CriuPmem.Images.Messages.MemfdFileEntry),
         [
             Req(1, "id", K.UInt32),
             Req(2, "flags", K.UInt32),
@@ -545,7 +545,7 @@ internal static partial class MessageSchemas
             Req(5, "inode_id", K.UInt32),
         ]),
         // 51
-        new("memfd_inode_entry", typeof(CriuPmem.Images.Messages.memfd_inode_entry),
+        new("memfd_inode_entry", typeof(CriuPmem.Images.Messages.MemfdInodeEntry),
         [
             Req(1, "name", K.Bytes),
             Req(2, "uid", K.UInt32),
@@ -558,7 +558,7 @@ internal static partial class MessageSchemas
             F(9, "mode", K.UInt32),
         ]),
         // 52
-        new("ipc_desc_entry", typeof(CriuPmem.Images.Messages.ipc_desc_entry),
+        new("ipc_desc_entry", typeof(CriuPmem.Images.Messages.IpcDescEntry),
         [
             Req(1, "key", K.UInt32),
             Req(2, "uid", K.UInt32),
@@ -569,7 +569,7 @@ internal static partial class MessageSchemas
             Req(7, "id", K.UInt32),
         ]),
         // 53
-        new("ipc_shm_entry", typeof(CriuPmem.Images.Messages.ipc_shm_entry),
+        new("ipc_shm_entry", typeof(CriuPmem.Images.Messages.IpcShmEntry),
         [
             Req(1, "desc", K.Message, 52),
             Req(2, "size", K.UInt64),
@@ -577,26 +577,26 @@ internal static partial class MessageSchemas
             F(4, "hugetlb_flag", K.UInt32),
         ]),
         // 54
-        new("ipc_sem_entry", typeof(CriuPmem.Images.Messages.ipc_sem_entry),
+        new("ipc_sem_entry", typeof(CriuPmem.Images.Messages.IpcSemEntry),
         [
             Req(1, "desc", K.Message, 52),
             Req(2, "nsems", K.UInt32),
         ]),
         // 55
-        new("ipc_msg", typeof(CriuPmem.Images.Messages.ipc_msg),
+        new("ipc_msg", typeof(CriuPmem.Images.Messages.IpcMsg),
         [
             Req(1, "mtype", K.UInt64),
             Req(2, "msize", K.UInt32),
         ]),
         // 56
-        new("ipc_msg_entry", typeof(CriuPmem.Images.Messages.ipc_msg_entry),
+        new("ipc_msg_entry", typeof(CriuPmem.Images.Messages.IpcMsgEntry),
         [
             Req(1, "desc", K.Message, 52),
             Req(2, "qbytes", K.UInt32),
             Req(3, "qnum", K.UInt32),
         ]),
         // 57
-        new("ipc_var_entry", typeof(CriuPmem.Images.Messages.ipc_var_entry),
+        new("ipc_var_entry", typeof(CriuPmem.Images.Messages.IpcVarEntry),
         [
             Req(2, "msg_ctlmax", K.UInt32),
             Req(3, "msg_ctlmnb", K.UInt32),
@@ -617,7 +617,7 @@ internal static partial class MessageSchemas
             F(17, "shm_next_id", K.UInt32),
         ]),
         // 58
-        new("mnt_entry", typeof(CriuPmem.Images.Messages.mnt_entry),
+        new("mnt_entry", typeof(CriuPmem.Images.Messages.MntEntry),
         [
             Req(1, "fstype", K.UInt32),
             Req(2, "mnt_id", K.UInt32),
@@ -639,7 +639,7 @@ internal static partial class MessageSchemas
             F(18, "ext_key", K.String),
         ]),
         // 59
-        new("net_device_entry", typeof(CriuPmem.Images.Messages.net_device_entry),
+        new("net_device_entry", typeof(CriuPmem.Images.Messages.NetDeviceEntry),
         [
             Req(1, "type", K.Enum, 6),
             Req(2, "ifindex", K.UInt32),
@@ -658,13 +658,13 @@ internal static partial class MessageSchemas
             F(15, "sit", K.Message, 63),
         ]),
         // 60
-        new("netns_id", typeof(CriuPmem.Images.Messages.netns_id),
+        new("netns_id", typeof(CriuPmem.Images.Messages.NetnsId),
         [
             Req(1, "target_ns_id", K.UInt32),
             Req(2, "netnsid_value", K.Int32),
         ]),
         // 61
-        new("netns_entry", typeof(CriuPmem.Images.Messages.netns_entry),
+        new("netns_entry", typeof(CriuPmem.Images.Messages.NetnsEntry),
         [
             Rep(1, "def_conf", K.Int32),
             Rep(2, "all_conf", K.Int32),
@@ -678,13 +678,13 @@ internal static partial class MessageSchemas
             Rep(10, "ipv4_sysctl", K.Message, 64),
         ]),
         // 62
-        new("macvlan_link_entry", typeof(CriuPmem.Images.Messages.macvlan_link_entry),
+        new("macvlan_link_entry", typeof(CriuPmem.Images.Messages.MacvlanLinkEntry),
         [
             Req(1, "mode", K.UInt32),
             F(2, "flags", K.UInt32),
         ]),
         // 63
-        new("sit_entry", typeof(CriuPmem.Images.Messages.sit_entry),
+        new("sit_entry", typeof(CriuPmem.Images.Messages.SitEntry),
         [
             F(1, "link", K.UInt32),
             Rep(2, "local", K.UInt32),
@@ -704,50 +704,50 @@ internal static partial class MessageSchemas
             Rep(16, "relay_prefix", K.UInt32),
         ]),
         // 64
-        new("sysctl_entry", typeof(CriuPmem.Images.Messages.sysctl_entry),
+        new("sysctl_entry", typeof(CriuPmem.Images.Messages.SysctlEntry),
         [
             Req(1, "type", K.Enum, 7),
             F(2, "iarg", K.Int32),
             F(3, "sarg", K.String),
         ]),
         // 65
-        new("utsns_entry", typeof(CriuPmem.Images.Messages.utsns_entry),
+        new("utsns_entry", typeof(CriuPmem.Images.Messages.UtsnsEntry),
         [
             Req(1, "nodename", K.String),
             Req(2, "domainname", K.String),
         ]),
         // 66
-        new("timespec", typeof(CriuPmem.Images.Messages.timespec),
+        new("timespec", typeof(CriuPmem.Images.Messages.Timespec),
         [
             Req(1, "tv_sec", K.UInt64),
             Req(2, "tv_nsec", K.UInt64),
         ]),
         // 67
-        new("timens_entry", typeof(CriuPmem.Images.Messages.timens_entry),
+        new("timens_entry", typeof(CriuPmem.Images.Messages.TimensEntry),
         [
             Req(1, "monotonic", K.Message, 66),
             Req(2, "boottime", K.Message, 66),
         ]),
         // 68
-        new("pidns_entry", typeof(CriuPmem.Images.Messages.pidns_entry),
+        new("pidns_entry", typeof(CriuPmem.Images.Messages.PidnsEntry),
         [
             F(1, "ext_key", K.String),
         ]),
         // 69
-        new("uid_gid_extent", typeof(CriuPmem.Images.Messages.uid_gid_extent),
+        new("uid_gid_extent", typeof(CriuPmem.Images.Messages.UidGidExtent),
         [
             Req(1, "first", K.UInt32),
             Req(2, "lower_first", K.UInt32),
             Req(3, "count", K.UInt32),
         ]),
         // 70
-        new("userns_entry", typeof(CriuPmem.Images.Messages.userns_entry),
+        new("userns_entry", typeof(CriuPmem.Images.Messages.UsernsEntry),
         [
             Rep(1, "uid_map", K.Message, 69),
             Rep(2, "gid_map", K.Message, 69),
         ]),
         // 71
-        new("binfmt_misc_entry", typeof(CriuPmem.Images.Messages.binfmt_misc_entry),
+        new("binfmt_misc_entry", typeof(CriuPmem.Images.Messages.BinfmtMiscEntry),
         [
             Req(1, "name", K.String),
             Req(2, "enabled", K.Bool),
@@ -759,7 +759,7 @@ internal static partial class MessageSchemas
             F(8, "offset", K.Int32),
         ]),
         // 72
-        new("criu_page_server_info", typeof(CriuPmem.Images.Messages.criu_page_server_info),
+        new("criu_page_server_info", typeof(CriuPmem.Images.Messages.CriuPageServerInfo),
         [
             F(1, "address", K.String),
             F(2, "port", K.Int32),
@@ -767,43 +767,43 @@ internal static partial class MessageSchemas
             F(4, "fd", K.Int32),
         ]),
         // 73
-        new("criu_veth_pair", typeof(CriuPmem.Images.Messages.criu_veth_pair),
+        new("criu_veth_pair", typeof(CriuPmem.Images.Messages.CriuVethPair),
         [
             Req(1, "if_in", K.String),
             Req(2, "if_out", K.String),
         ]),
         // 74
-        new("ext_mount_map", typeof(CriuPmem.Images.Messages.ext_mount_map),
+        new("ext_mount_map", typeof(CriuPmem.Images.Messages.ExtMountMap),
         [
             Req(1, "key", K.String),
             Req(2, "val", K.String),
         ]),
         // 75
-        new("join_namespace", typeof(CriuPmem.Images.Messages.join_namespace),
+        new("join_namespace", typeof(CriuPmem.Images.Messages.JoinNamespace),
         [
             Req(1, "ns", K.String),
             Req(2, "ns_file", K.String),
             F(3, "extra_opt", K.String),
         ]),
         // 76
-        new("inherit_fd", typeof(CriuPmem.Images.Messages.inherit_fd),
+        new("inherit_fd", typeof(CriuPmem.Images.Messages.InheritFd),
         [
             Req(1, "key", K.String),
             Req(2, "fd", K.Int32),
         ]),
         // 77
-        new("cgroup_root", typeof(CriuPmem.Images.Messages.cgroup_root),
+        new("cgroup_root", typeof(CriuPmem.Images.Messages.CgroupRoot),
         [
             Req(2, "path", K.String),
             F(1, "ctrl", K.String),
         ]),
         // 78
-        new("unix_sk", typeof(CriuPmem.Images.Messages.unix_sk),
+        new("unix_sk", typeof(CriuPmem.Images.Messages.UnixSk),
         [
             Req(1, "inode", K.UInt32),
         ]),
         // 79
-        new("criu_opts", typeof(CriuPmem.Images.Messages.criu_opts),
+        new("criu_opts", typeof(CriuPmem.Images.Messages.CriuOpts),
         [
             Req(1, "images_dir_fd", K.Int32),
             F(2, "pid", K.Int32),
@@ -877,30 +877,30 @@ internal static partial class MessageSchemas
             F(71, "log_to_stderr", K.Bool),
         ]),
         // 80
-        new("criu_dump_resp", typeof(CriuPmem.Images.Messages.criu_dump_resp),
+        new("criu_dump_resp", typeof(CriuPmem.Images.Messages.CriuDumpResp),
         [
             F(1, "restored", K.Bool),
         ]),
         // 81
-        new("criu_restore_resp", typeof(CriuPmem.Images.Messages.criu_restore_resp),
+        new("criu_restore_resp", typeof(CriuPmem.Images.Messages.CriuRestoreResp),
         [
             Req(1, "pid", K.Int32),
         ]),
         // 82
-        new("criu_notify", typeof(CriuPmem.Images.Messages.criu_notify),
+        new("criu_notify", typeof(CriuPmem.Images.Messages.CriuNotify),
         [
             F(1, "script", K.String),
             F(2, "pid", K.Int32),
         ]),
         // 83
-        new("criu_features", typeof(CriuPmem.Images.Messages.criu_features),
+        new("criu_features", typeof(CriuPmem.Images.Messages.CriuFeatures),
         [
             F(1, "mem_track", K.Bool),
             F(2, "lazy_pages", K.Bool),
             F(3, "pidfd_store", K.Bool),
         ]),
         // 84
-        new("criu_req", typeof(CriuPmem.Images.Messages.criu_req),
+        new("criu_req", typeof(CriuPmem.Images.Messages.CriuReq),
         [
             Req(1, "type", K.Enum, 11),
             F(2, "opts", K.Message, 79),
@@ -910,7 +910,7 @@ internal static partial class MessageSchemas
             F(6, "pid", K.UInt32),
         ]),
         // 85
-        new("criu_resp", typeof(CriuPmem.Images.Messages.criu_resp),
+        new("criu_resp", typeof(CriuPmem.Images.Messages.CriuResp),
         [
             Req(1, "type", K.Enum, 11),
             Req(2, "success", K.Bool),
@@ -925,7 +925,7 @@ internal static partial class MessageSchemas
             F(11, "status", K.Int32),
         ]),
         // 86
-        new("criu_version", typeof(CriuPmem.Images.Messages.criu_version),
+        new("criu_version", typeof(CriuPmem.Images.Messages.CriuVersion),
         [
             Req(1, "major_number", K.Int32),
             Req(2, "minor_number", K.Int32),
@@ -935,7 +935,7 @@ internal static partial class MessageSchemas
             F(6, "name", K.String),
         ]),
         // 87
-        new("sk_opts_entry", typeof(CriuPmem.Images.Messages.sk_opts_entry),
+        new("sk_opts_entry", typeof(CriuPmem.Images.Messages.SkOptsEntry),
         [
             Req(1, "so_sndbuf", K.UInt32),
             Req(2, "so_rcvbuf", K.UInt32),
@@ -964,14 +964,14 @@ internal static partial class MessageSchemas
             F(25, "so_buf_lock", K.UInt32),
         ]),
         // 88
-        new("file_perms_entry", typeof(CriuPmem.Images.Messages.file_perms_entry),
+        new("file_perms_entry", typeof(CriuPmem.Images.Messages.FilePermsEntry),
         [
             Req(1, "mode", K.UInt32),
             Req(2, "uid", K.UInt32),
             Req(3, "gid", K.UInt32),
         ]),
         // 89
-        new("unix_sk_entry", typeof(CriuPmem.Images.Messages.unix_sk_entry),
+        new("unix_sk_entry", typeof(CriuPmem.Images.Messages.UnixSkEntry),
         [
             Req(1, "id", K.UInt32),
             Req(2, "ino", K.UInt32),
@@ -992,20 +992,20 @@ internal static partial class MessageSchemas
             F(17, "mnt_id", K.SInt32),
         ]),
         // 90
-        new("scm_entry", typeof(CriuPmem.Images.Messages.scm_entry),
+        new("scm_entry", typeof(CriuPmem.Images.Messages.ScmEntry),
         [
             Req(1, "type", K.UInt32),
             Rep(2, "rights", K.UInt32),
         ]),
         // 91
-        new("sk_packet_entry", typeof(CriuPmem.Images.Messages.sk_packet_entry),
+        new("sk_packet_entry", typeof(CriuPmem.Images.Messages.SkPacketEntry),
         [
             Req(1, "id_for", K.UInt32),
             Req(2, "length", K.UInt32),
             Rep(4, "scm", K.Message, 90),
         ]),
         // 92
-        new("ip_opts_raw_entry", typeof(CriuPmem.Images.Messages.ip_opts_raw_entry),
+        new("ip_opts_raw_entry", typeof(CriuPmem.Images.Messages.IpOptsRawEntry),
         [
             F(1, "hdrincl", K.Bool),
             F(2, "nodefrag", K.Bool),
@@ -1013,7 +1013,7 @@ internal static partial class MessageSchemas
             Rep(4, "icmpv_filter", K.UInt32),
         ]),
         // 93
-        new("ip_opts_entry", typeof(CriuPmem.Images.Messages.ip_opts_entry),
+        new("ip_opts_entry", typeof(CriuPmem.Images.Messages.IpOptsEntry),
         [
             F(1, "freebind", K.Bool),
             F(4, "raw", K.Message, 92),
@@ -1022,7 +1022,7 @@ internal static partial class MessageSchemas
             F(7, "ttl", K.UInt32),
         ]),
         // 94
-        new("inet_sk_entry", typeof(CriuPmem.Images.Messages.inet_sk_entry),
+        new("inet_sk_entry", typeof(CriuPmem.Images.Messages.InetSkEntry),
         [
             Req(1, "id", K.UInt32),
             Req(2, "ino", K.UInt32),
@@ -1046,7 +1046,7 @@ internal static partial class MessageSchemas
             F(20, "tcp_opts", K.Message, 99),
         ]),
         // 95
-        new("netlink_sk_entry", typeof(CriuPmem.Images.Messages.netlink_sk_entry),
+        new("netlink_sk_entry", typeof(CriuPmem.Images.Messages.NetlinkSkEntry),
         [
             Req(1, "id", K.UInt32),
             Req(2, "ino", K.UInt32),
@@ -1062,14 +1062,14 @@ internal static partial class MessageSchemas
             F(13, "ns_id", K.UInt32),
         ]),
         // 96
-        new("packet_mclist", typeof(CriuPmem.Images.Messages.packet_mclist),
+        new("packet_mclist", typeof(CriuPmem.Images.Messages.PacketMclist),
         [
             Req(1, "index", K.UInt32),
             Req(2, "type", K.UInt32),
             Req(3, "addr", K.Bytes),
         ]),
         // 97
-        new("packet_ring", typeof(CriuPmem.Images.Messages.packet_ring),
+        new("packet_ring", typeof(CriuPmem.Images.Messages.PacketRing),
         [
             Req(1, "block_size", K.UInt32),
             Req(2, "block_nr", K.UInt32),
@@ -1080,7 +1080,7 @@ internal static partial class MessageSchemas
             Req(7, "features", K.UInt32),
         ]),
         // 98
-        new("packet_sock_entry", typeof(CriuPmem.Images.Messages.packet_sock_entry),
+        new("packet_sock_entry", typeof(CriuPmem.Images.Messages.PacketSockEntry),
         [
             Req(1, "id", K.UInt32),
             Req(2, "type", K.UInt32),
@@ -1104,7 +1104,7 @@ internal static partial class MessageSchemas
             F(20, "ns_id", K.UInt32),
         ]),
         // 99
-        new("tcp_opts_entry", typeof(CriuPmem.Images.Messages.tcp_opts_entry),
+        new("tcp_opts_entry", typeof(CriuPmem.Images.Messages.TcpOptsEntry),
         [
             F(1, "cork", K.Bool),
             F(2, "nodelay", K.Bool),
@@ -1113,7 +1113,7 @@ internal static partial class MessageSchemas
             F(5, "keepintvl", K.UInt32),
         ]),
         // 100
-        new("tcp_stream_entry", typeof(CriuPmem.Images.Messages.tcp_stream_entry),
+        new("tcp_stream_entry", typeof(CriuPmem.Images.Messages.TcpStreamEntry),
         [
             Req(1, "inq_len", K.UInt32),
             Req(2, "inq_seq", K.UInt32),
@@ -1134,7 +1134,7 @@ internal static partial class MessageSchemas
             F(17, "rcv_wup", K.UInt32),
         ]),
         // 101
-        new("user_x86_regs_entry", typeof(CriuPmem.Images.Messages.user_x86_regs_entry),
+        new("user_x86_regs_entry", typeof(CriuPmem.Images.Messages.UserX86RegsEntry),
         [
             Req(1, "r15", K.UInt64),
             Req(2, "r14", K.UInt64),
@@ -1166,13 +1166,13 @@ internal static partial class MessageSchemas
             F(28, "mode", K.Enum, 13),
         ]),
         // 102
-        new("user_x86_cet_entry", typeof(CriuPmem.Images.Messages.user_x86_cet_entry),
+        new("user_x86_cet_entry", typeof(CriuPmem.Images.Messages.UserX86CetEntry),
         [
             Req(1, "cet", K.UInt64),
             Req(2, "ssp", K.UInt64),
         ]),
         // 103
-        new("user_x86_xsave_entry", typeof(CriuPmem.Images.Messages.user_x86_xsave_entry),
+        new("user_x86_xsave_entry", typeof(CriuPmem.Images.Messages.UserX86XsaveEntry),
         [
             Req(1, "xstate_bv", K.UInt64),
             Rep(2, "ymmh_space", K.UInt32),
@@ -1185,7 +1185,7 @@ internal static partial class MessageSchemas
             F(9, "cet", K.Message, 102),
         ]),
         // 104
-        new("user_x86_fpregs_entry", typeof(CriuPmem.Images.Messages.user_x86_fpregs_entry),
+        new("user_x86_fpregs_entry", typeof(CriuPmem.Images.Messages.UserX86FpregsEntry),
         [
             Req(1, "cwd", K.UInt32),
             Req(2, "swd", K.UInt32),
@@ -1201,7 +1201,7 @@ internal static partial class MessageSchemas
             F(13, "xsave", K.Message, 103),
         ]),
         // 105
-        new("user_desc_t", typeof(CriuPmem.Images.Messages.user_desc_t),
+        new("user_desc_t", typeof(CriuPmem.Images.Messages.UserDescT),
         [
             Req(1, "entry_number", K.UInt32),
             Req(2, "base_addr", K.UInt32),
@@ -1215,7 +1215,7 @@ internal static partial class MessageSchemas
             Req(10, "usable", K.Bool),
         ]),
         // 106
-        new("thread_info_x86", typeof(CriuPmem.Images.Messages.thread_info_x86),
+        new("thread_info_x86", typeof(CriuPmem.Images.Messages.ThreadInfoX86),
         [
             Req(1, "clear_tid_addr", K.UInt64),
             Req(2, "gpregs", K.Message, 101),
@@ -1223,7 +1223,7 @@ internal static partial class MessageSchemas
             Rep(4, "tls", K.Message, 105),
         ]),
         // 107
-        new("task_core_entry", typeof(CriuPmem.Images.Messages.task_core_entry),
+        new("task_core_entry", typeof(CriuPmem.Images.Messages.TaskCoreEntry),
         [
             Req(1, "task_state", K.UInt32),
             Req(2, "exit_code", K.UInt32),
@@ -1246,7 +1246,7 @@ internal static partial class MessageSchemas
             F(22, "membarrier_registration_mask", K.UInt32),
         ]),
         // 108
-        new("task_kobj_ids_entry", typeof(CriuPmem.Images.Messages.task_kobj_ids_entry),
+        new("task_kobj_ids_entry", typeof(CriuPmem.Images.Messages.TaskKobjIdsEntry),
         [
             Req(1, "vm_id", K.UInt32),
             Req(2, "files_id", K.UInt32),
@@ -1262,14 +1262,14 @@ internal static partial class MessageSchemas
             F(12, "time_ns_id", K.UInt32),
         ]),
         // 109
-        new("thread_sas_entry", typeof(CriuPmem.Images.Messages.thread_sas_entry),
+        new("thread_sas_entry", typeof(CriuPmem.Images.Messages.ThreadSasEntry),
         [
             Req(1, "ss_sp", K.UInt64),
             Req(2, "ss_size", K.UInt64),
             Req(3, "ss_flags", K.UInt32),
         ]),
         // 110
-        new("thread_core_entry", typeof(CriuPmem.Images.Messages.thread_core_entry),
+        new("thread_core_entry", typeof(CriuPmem.Images.Messages.ThreadCoreEntry),
         [
             Req(1, "futex_rla", K.UInt64),
             Req(2, "futex_rla_len", K.UInt32),
@@ -1289,12 +1289,12 @@ internal static partial class MessageSchemas
             F(16, "cg_set", K.UInt32),
         ]),
         // 111
-        new("task_rlimits_entry", typeof(CriuPmem.Images.Messages.task_rlimits_entry),
+        new("task_rlimits_entry", typeof(CriuPmem.Images.Messages.TaskRlimitsEntry),
         [
             Rep(1, "rlimits", K.Message, 120),
         ]),
         // 112
-        new("core_entry", typeof(CriuPmem.Images.Messages.core_entry),
+        new("core_entry", typeof(CriuPmem.Images.Messages.CoreEntry),
         [
             Req(1, "mtype", K.Enum, 17),
             F(2, "thread_info", K.Message, 106),
@@ -1303,7 +1303,7 @@ internal static partial class MessageSchemas
             F(5, "thread_core", K.Message, 110),
         ]),
         // 113
-        new("creds_entry", typeof(CriuPmem.Images.Messages.creds_entry),
+        new("creds_entry", typeof(CriuPmem.Images.Messages.CredsEntry),
         [
             Req(1, "uid", K.UInt32),
             Req(2, "gid", K.UInt32),
@@ -1326,7 +1326,7 @@ internal static partial class MessageSchemas
             Rep(19, "cap_amb", K.UInt32),
         ]),
         // 114
-        new("sa_entry", typeof(CriuPmem.Images.Messages.sa_entry),
+        new("sa_entry", typeof(CriuPmem.Images.Messages.SaEntry),
         [
             Req(1, "sigaction", K.UInt64),
             Req(2, "flags", K.UInt64),
@@ -1336,17 +1336,17 @@ internal static partial class MessageSchemas
             F(6, "mask_extended", K.UInt64),
         ]),
         // 115
-        new("siginfo_entry", typeof(CriuPmem.Images.Messages.siginfo_entry),
+        new("siginfo_entry", typeof(CriuPmem.Images.Messages.SiginfoEntry),
         [
             Req(1, "siginfo", K.Bytes),
         ]),
         // 116
-        new("signal_queue_entry", typeof(CriuPmem.Images.Messages.signal_queue_entry),
+        new("signal_queue_entry", typeof(CriuPmem.Images.Messages.SignalQueueEntry),
         [
             Rep(1, "signals", K.Message, 115),
         ]),
         // 117
-        new("itimer_entry", typeof(CriuPmem.Images.Messages.itimer_entry),
+        new("itimer_entry", typeof(CriuPmem.Images.Messages.ItimerEntry),
         [
             Req(1, "isec", K.UInt64),
             Req(2, "iusec", K.UInt64),
@@ -1354,7 +1354,7 @@ internal static partial class MessageSchemas
             Req(4, "vusec", K.UInt64),
         ]),
         // 118
-        new("posix_timer_entry", typeof(CriuPmem.Images.Messages.posix_timer_entry),
+        new("posix_timer_entry", typeof(CriuPmem.Images.Messages.PosixTimerEntry),
         [
             Req(1, "it_id", K.UInt32),
             Req(2, "clock_id", K.UInt32),
@@ -1369,7 +1369,7 @@ internal static partial class MessageSchemas
             F(11, "notify_thread_id", K.Int32),
         ]),
         // 119
-        new("task_timers_entry", typeof(CriuPmem.Images.Messages.task_timers_entry),
+        new("task_timers_entry", typeof(CriuPmem.Images.Messages.TaskTimersEntry),
         [
             Req(1, "real", K.Message, 117),
             Req(2, "virt", K.Message, 117),
@@ -1377,13 +1377,13 @@ internal static partial class MessageSchemas
             Rep(4, "posix", K.Message, 118),
         ]),
         // 120
-        new("rlimit_entry", typeof(CriuPmem.Images.Messages.rlimit_entry),
+        new("rlimit_entry", typeof(CriuPmem.Images.Messages.RlimitEntry),
         [
             Req(1, "cur", K.UInt64),
             Req(2, "max", K.UInt64),
         ]),
         // 121
-        new("rseq_entry", typeof(CriuPmem.Images.Messages.rseq_entry),
+        new("rseq_entry", typeof(CriuPmem.Images.Messages.RseqEntry),
         [
             Req(1, "rseq_abi_pointer", K.UInt64),
             Req(2, "rseq_abi_size", K.UInt32),
@@ -1391,14 +1391,14 @@ internal static partial class MessageSchemas
             F(4, "rseq_cs_pointer", K.UInt64),
         ]),
         // 122
-        new("fs_entry", typeof(CriuPmem.Images.Messages.fs_entry),
+        new("fs_entry", typeof(CriuPmem.Images.Messages.FsEntry),
         [
             Req(1, "cwd_id", K.UInt32),
             Req(2, "root_id", K.UInt32),
             F(3, "umask", K.UInt32),
         ]),
         // 123
-        new("pstree_entry", typeof(CriuPmem.Images.Messages.pstree_entry),
+        new("pstree_entry", typeof(CriuPmem.Images.Messages.PstreeEntry),
         [
             Req(1, "pid", K.UInt32),
             Req(2, "ppid", K.UInt32),
@@ -1407,33 +1407,33 @@ internal static partial class MessageSchemas
             Rep(5, "threads", K.UInt32),
         ]),
         // 124
-        new("seccomp_filter", typeof(CriuPmem.Images.Messages.seccomp_filter),
+        new("seccomp_filter", typeof(CriuPmem.Images.Messages.SeccompFilter),
         [
             Req(1, "filter", K.Bytes),
             F(2, "prev", K.UInt32),
             F(3, "flags", K.UInt32),
         ]),
         // 125
-        new("seccomp_entry", typeof(CriuPmem.Images.Messages.seccomp_entry),
+        new("seccomp_entry", typeof(CriuPmem.Images.Messages.SeccompEntry),
         [
             Rep(1, "seccomp_filters", K.Message, 124),
         ]),
         // 126
-        new("cgroup_perms", typeof(CriuPmem.Images.Messages.cgroup_perms),
+        new("cgroup_perms", typeof(CriuPmem.Images.Messages.CgroupPerms),
         [
             Req(1, "mode", K.UInt32),
             Req(2, "uid", K.UInt32),
             Req(3, "gid", K.UInt32),
         ]),
         // 127
-        new("cgroup_prop_entry", typeof(CriuPmem.Images.Messages.cgroup_prop_entry),
+        new("cgroup_prop_entry", typeof(CriuPmem.Images.Messages.CgroupPropEntry),
         [
             Req(1, "name", K.String),
             Req(2, "value", K.String),
             F(3, "perms", K.Message, 126),
         ]),
         // 128
-        new("cgroup_dir_entry", typeof(CriuPmem.Images.Messages.cgroup_dir_entry),
+        new("cgroup_dir_entry", typeof(CriuPmem.Images.Messages.CgroupDirEntry),
         [
             Req(1, "dir_name", K.String),
             Rep(2, "children", K.Message, 128),
@@ -1441,33 +1441,33 @@ internal static partial class MessageSchemas
             F(4, "dir_perms", K.Message, 126),
         ]),
         // 129
-        new("cg_controller_entry", typeof(CriuPmem.Images.Messages.cg_controller_entry),
+        new("cg_controller_entry", typeof(CriuPmem.Images.Messages.CgControllerEntry),
         [
             Rep(1, "cnames", K.String),
             Rep(2, "dirs", K.Message, 128),
             F(3, "is_threaded", K.Bool),
         ]),
         // 130
-        new("cg_member_entry", typeof(CriuPmem.Images.Messages.cg_member_entry),
+        new("cg_member_entry", typeof(CriuPmem.Images.Messages.CgMemberEntry),
         [
             Req(1, "name", K.String),
             Req(2, "path", K.String),
             F(3, "cgns_prefix", K.UInt32),
         ]),
         // 131
-        new("cg_set_entry", typeof(CriuPmem.Images.Messages.cg_set_entry),
+        new("cg_set_entry", typeof(CriuPmem.Images.Messages.CgSetEntry),
         [
             Req(1, "id", K.UInt32),
             Rep(2, "ctls", K.Message, 130),
         ]),
         // 132
-        new("cgroup_entry", typeof(CriuPmem.Images.Messages.cgroup_entry),
+        new("cgroup_entry", typeof(CriuPmem.Images.Messages.CgroupEntry),
         [
             Rep(1, "sets", K.Message, 131),
             Rep(2, "controllers", K.Message, 129),
         ]),
         // 133
-        new("winsize_entry", typeof(CriuPmem.Images.Messages.winsize_entry),
+        new("winsize_entry", typeof(CriuPmem.Images.Messages.WinsizeEntry),
         [
             Req(1, "ws_row", K.UInt32),
             Req(2, "ws_col", K.UInt32),
@@ -1475,7 +1475,7 @@ internal static partial class MessageSchemas
             Req(4, "ws_ypixel", K.UInt32),
         ]),
         // 134
-        new("termios_entry", typeof(CriuPmem.Images.Messages.termios_entry),
+        new("termios_entry", typeof(CriuPmem.Images.Messages.TermiosEntry),
         [
             Req(1, "c_iflag", K.UInt32),
             Req(2, "c_oflag", K.UInt32),
@@ -1487,18 +1487,18 @@ internal static partial class MessageSchemas
             Rep(8, "c_cc", K.UInt32),
         ]),
         // 135
-        new("tty_pty_entry", typeof(CriuPmem.Images.Messages.tty_pty_entry),
+        new("tty_pty_entry", typeof(CriuPmem.Images.Messages.TtyPtyEntry),
         [
             Req(1, "index", K.UInt32),
         ]),
         // 136
-        new("tty_data_entry", typeof(CriuPmem.Images.Messages.tty_data_entry),
+        new("tty_data_entry", typeof(CriuPmem.Images.Messages.TtyDataEntry),
         [
             Req(1, "tty_id", K.UInt32),
             Req(2, "data", K.Bytes),
         ]),
         // 137
-        new("tty_info_entry", typeof(CriuPmem.Images.Messages.tty_info_entry),
+        new("tty_info_entry", typeof(CriuPmem.Images.Messages.TtyInfoEntry),
         [
             Req(1, "id", K.UInt32),
             Req(2, "type", K.Enum, 15),
@@ -1517,7 +1517,7 @@ internal static partial class MessageSchemas
             F(15, "gid", K.UInt32),
         ]),
         // 138
-        new("tty_file_entry", typeof(CriuPmem.Images.Messages.tty_file_entry),
+        new("tty_file_entry", typeof(CriuPmem.Images.Messages.TtyFileEntry),
         [
             Req(1, "id", K.UInt32),
             Req(2, "tty_info_id", K.UInt32),

@@ -12,7 +12,7 @@ public sealed class SnapshotWriterTests
     public void WriteSingle_Entry_HasMagicSizeAndMode()
     {
         using var images = new ImagesDirectory();
-        images.Writer.WriteSingle(ImageKind.Fs, 7, new fs_entry { CwdId = 1, RootId = 2, Umask = 18 });
+        images.Writer.WriteSingle(ImageKind.Fs, 7, new FsEntry { CwdId = 1, RootId = 2, Umask = 18 });
         byte[] bytes = File.ReadAllBytes(images["fs-7.img"]);
         Assert.Equal("194356541239405106000000080110021812", Convert.ToHexString(bytes));
         Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(images["fs-7.img"]));
@@ -28,14 +28,14 @@ public sealed class SnapshotWriterTests
             {
                 byte[] raw = new byte[i * 77_777];
                 Array.Fill(raw, (byte)i);
-                writer.Add(new pipe_data_entry { PipeId = i, Bytes = (uint)raw.Length }, raw);
+                writer.Add(new PipeDataEntry { PipeId = i, Bytes = (uint)raw.Length }, raw);
             }
         }
 
         using ImageReader reader = images.Reader.Open(ImageKind.PipesData);
         for (uint i = 0; i < 40; i++)
         {
-            Assert.True(reader.TryRead(pipe_data_entry.Parser, out pipe_data_entry? entry));
+            Assert.True(reader.TryRead(PipeDataEntry.Parser, out PipeDataEntry? entry));
             Assert.Equal(i, entry.PipeId);
             if (i % 3 == 0) reader.SkipRaw(entry.Bytes);
             else Assert.Equal(-1, reader.ReadRaw(entry.Bytes).IndexOfAnyExcept((byte)i));
@@ -49,10 +49,10 @@ public sealed class SnapshotWriterTests
         Prop.ForAll<uint, byte[]>((id, raw) =>
         {
             using var images = new ImagesDirectory();
-            var written = new pipe_data_entry { PipeId = id, Bytes = (uint)raw.Length };
+            var written = new PipeDataEntry { PipeId = id, Bytes = (uint)raw.Length };
             using (ImageWriter writer = images.Writer.Create(ImageKind.PipesData)) writer.Add(written, raw);
             using ImageReader reader = images.Reader.Open(ImageKind.PipesData);
-            return reader.Read(pipe_data_entry.Parser).Equals(written)
+            return reader.Read(PipeDataEntry.Parser).Equals(written)
                 && reader.ReadRaw(raw.Length).SequenceEqual(raw) && reader.RemainingBytes == 0;
         }).QuickCheckThrowOnFailure();
 
@@ -61,14 +61,14 @@ public sealed class SnapshotWriterTests
         Prop.ForAll<ulong, uint, long>((address, flags, fd) =>
         {
             using var images = new ImagesDirectory();
-            mm_entry written = Space();
-            written.Vmas.Add(new vma_entry
+            MmEntry written = Space();
+            written.Vmas.Add(new VmaEntry
             {
                 Start = address, End = ~address, Pgoff = address >> 3, Shmid = flags, Prot = flags, Flags = flags,
                 Status = flags, Fd = fd,
             });
             images.Writer.WriteSingle(ImageKind.Mm, 1, written);
-            return images.Reader.ReadSingle<mm_entry>(ImageKind.Mm, 1).Equals(written);
+            return images.Reader.ReadSingle<MmEntry>(ImageKind.Mm, 1).Equals(written);
         }).QuickCheckThrowOnFailure();
 
     [Fact]
@@ -79,10 +79,10 @@ public sealed class SnapshotWriterTests
         SnapshotWriter writer = images.Writer;
         writer.Begin();
         Assert.False(File.Exists(images["inventory.img"]));
-        writer.WriteSingle(ImageKind.Fs, 1, new fs_entry { CwdId = 1, RootId = 1 });
+        writer.WriteSingle(ImageKind.Fs, 1, new FsEntry { CwdId = 1, RootId = 1 });
         Assert.False(File.Exists(images["inventory.img"]));
-        writer.Commit(new inventory_entry { ImgVersion = 2 }, sync: true);
-        Assert.Equal(2u, images.Reader.ReadSingle<inventory_entry>(ImageKind.Inventory).ImgVersion);
+        writer.Commit(new InventoryEntry { ImgVersion = 2 }, sync: true);
+        Assert.Equal(2u, images.Reader.ReadSingle<InventoryEntry>(ImageKind.Inventory).ImgVersion);
         Assert.Equal(["fs-1.img", "inventory.img"], Directory.GetFiles(images.Path).Select(Path.GetFileName).Order());
     }
 
@@ -93,9 +93,9 @@ public sealed class SnapshotWriterTests
         File.WriteAllText(images["kept"], "");
         SnapshotWriter writer = images.Writer;
         writer.Begin();
-        for (int i = 0; i < 30; i++) writer.WriteSingle(ImageKind.Fs, i, new fs_entry { CwdId = 1, RootId = 1 });
+        for (int i = 0; i < 30; i++) writer.WriteSingle(ImageKind.Fs, i, new FsEntry { CwdId = 1, RootId = 1 });
         ImageFileCalls.Close(writer.OpenRaw(ImageKind.Pages, 1, truncate: true));
-        writer.Commit(new inventory_entry { ImgVersion = 2 }, sync: true);
+        writer.Commit(new InventoryEntry { ImgVersion = 2 }, sync: true);
         writer.Abandon();
         writer.Abandon();
         Assert.Equal([images["kept"]], Directory.GetFiles(images.Path));
@@ -119,7 +119,7 @@ public sealed class SnapshotWriterTests
         using var images = new ImagesDirectory();
         int full = ImageFileCalls.OpenToWrite(-100, "/dev/full", truncate: false, readable: false).Value;
         var writer = new ImageWriter(images.Writer, ImageKind.Fs, "fs-1.img", full);
-        writer.Add(new fs_entry { CwdId = 1, RootId = 1 });
+        writer.Add(new FsEntry { CwdId = 1, RootId = 1 });
         var failed = Assert.Throws<CheckpointException>(writer.Dispose);
         Assert.Equal(ErrorCode.NoSpace, failed.Code);
         Assert.Equal(images["fs-1.img"], failed.Object);
@@ -133,7 +133,7 @@ public sealed class SnapshotWriterTests
     {
         using var images = new ImagesDirectory();
         var failed = Assert.Throws<CheckpointException>(
-            () => images.Writer.WriteSingle(ImageKind.Fs, 1, new fs_entry { CwdId = 1 }));
+            () => images.Writer.WriteSingle(ImageKind.Fs, 1, new FsEntry { CwdId = 1 }));
         Assert.Equal(ErrorCode.Internal, failed.Code);
         Assert.Contains("root_id", failed.Message, StringComparison.Ordinal);
     }
@@ -163,7 +163,7 @@ public sealed class SnapshotWriterTests
         Assert.All(map.Entries, run => Assert.True(run.HasCompatNrPages && run.CompatNrPages == 0));
     }
 
-    private static mm_entry Space() => new()
+    private static MmEntry Space() => new()
     {
         MmStartCode = 1, MmEndCode = 1, MmStartData = 1, MmEndData = 1, MmStartStack = 1, MmStartBrk = 1, MmBrk = 1,
         MmArgStart = 1, MmArgEnd = 1, MmEnvStart = 1, MmEnvEnd = 1, ExeFileId = 1,

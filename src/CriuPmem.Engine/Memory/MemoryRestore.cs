@@ -1,0 +1,268 @@
+using System.Runtime.InteropServices;
+using CriuPmem.Engine.Resources;
+using CriuPmem.Engine.Restore;
+using CriuPmem.Images;
+using CriuPmem.Images.Messages;
+using CriuPmem.Remote;
+
+namespace CriuPmem.Engine.Memory;
+
+/// <summary>Builds a process's address space: mappings, their contents, their settings.</summary>
+/// <remarks>
+/// Everything is done by the process itself, in batches: it maps, reads its own pages from the images (pread into fresh
+/// anonymous memory), and takes away what it may not keep. Only the scratch mapping stays, to the end of the restore.
+/// </remarks>
+internal sealed class MemoryRestore(RestoreContext context)
+{
+    private const ulong HugePageBytes = 2 << 20;
+    private const int VectorsPerCall = 512;
+    private static readonly bool s_hugePages = !(ReadSetting("/sys/kernel/mm/transparent_hugepage/enabled") ?? "[never]").Contains("[never]", StringComparison.Ordinal);
+
+    private readonly Dictionary<uint, int> _received = []; // file id → descriptor in the process
+
+    /// <summary>Bytes of page contents brought back.</summary>
+    public long RestoredBytes { get; private set; }
+
+    /// <summary>Builds the memory of a process that has just been born.</summary>
+    public void Build(RestoreProcess process)
+    {
+        var calls = new RemoteCalls(process.Space, process.Leader.Task);
+        MmEntry memory = process.Memory!;
+        UnmapAll(calls);
+        MapVdso(process, calls);
+        Pagemap? pagemap = context.Contents.Pagemaps.GetValueOrDefault((uint)process.Pid);
+        ReceiveFiles(process, calls, pagemap);
+        var filled = Filled(memory, pagemap);
+        Map(process, calls, memory, filled);
+        if (pagemap is not null) Fill(process, calls, pagemap);
+        Settle(calls, memory, filled);
+        SetBounds(process, calls, memory);
+        foreach (int fd in _received.Values) calls.Must("close", SyscallNumber.close, fd);
+        calls.Flush();
+        _received.Clear();
+    }
+
+    private static void UnmapAll(RemoteCalls calls)
+    {
+        ulong start = calls.Batch.Scratch.Value, end = start + SyscallBatch.ScratchBytes;
+        calls.Must("munmap", SyscallNumber.munmap, 0, (long)start);
+        calls.Must("munmap", SyscallNumber.munmap, (long)end, (long)(TaskSize - end));
+    }
+
+    private static void MapVdso(RestoreProcess process, RemoteCalls calls)
+    {
+        VmaEntry? vvar = null, vdso = null;
+        foreach (VmaEntry vma in process.Memory!.Vmas)
+        {
+            if (Is(vma, VmaStatus.Vvar)) vvar ??= vma;
+            else if (Is(vma, VmaStatus.Vdso)) vdso = vma;
+        }
+
+        if (vdso is null) return;
+        ulong start = vvar?.Start ?? vdso.Start;
+        if (VdsoLayout.OwnBytes != vdso.End - start)
+        {
+            throw process.Fail(ErrorCode.ImageUnsupported, "it was saved under a kernel with another vDSO, which cannot be restored yet", "Restore it under the kernel that it was saved under");
+        }
+
+        calls.Must("mapping the vDSO", SyscallNumber.arch_prctl, ARCH_MAP_VDSO_64, (long)start);
+    }
+
+    /// <summary>Sends in the files that are mapped, the program file and the pages file.</summary>
+    private void ReceiveFiles(RestoreProcess process, RemoteCalls calls, Pagemap? pagemap)
+    {
+        var ids = new List<uint> { process.Memory!.ExeFileId };
+        foreach (VmaEntry vma in process.Memory.Vmas)
+        {
+            if (Is(vma, VmaStatus.FilePrivate | VmaStatus.FileShared) && !ids.Contains((uint)vma.Shmid)) ids.Add((uint)vma.Shmid);
+        }
+
+        int next = 0;
+        var fds = new List<int>();
+        foreach (uint id in ids)
+        {
+            _received[id] = next++;
+            fds.Add(context.Files.Open(id));
+        }
+
+        int pages = -1;
+        if (pagemap is not null)
+        {
+            pages = context.Reader.OpenRaw(ImageKind.Pages, pagemap.Head.PagesId, out _);
+            _received[uint.MaxValue] = next;
+            fds.Add(pages);
+        }
+
+        for (int first = 0; first < fds.Count; first += Transport.MaxPerMessage)
+        {
+            int count = Math.Min(Transport.MaxPerMessage, fds.Count - first);
+            context.Transport.Send(CollectionsMarshal.AsSpan(fds).Slice(first, count));
+            context.Transport.Receive(calls, count);
+        }
+
+        if (pages >= 0) Sys.Close(pages);
+    }
+
+    /// <summary>The mappings (by their start) into which contents are read.</summary>
+    private static HashSet<ulong> Filled(MmEntry memory, Pagemap? pagemap)
+    {
+        var filled = new HashSet<ulong>();
+        int at = 0;
+        foreach (PagemapEntry run in pagemap?.Entries ?? [])
+        {
+            ulong end = run.Vaddr + Pagemap.PagesOf(run) * PageSize;
+            while (at < memory.Vmas.Count && memory.Vmas[at].End <= run.Vaddr) at++;
+            for (int i = at; i < memory.Vmas.Count && memory.Vmas[i].Start < end; i++) filled.Add(memory.Vmas[i].Start);
+        }
+
+        return filled;
+    }
+
+    private void Map(RestoreProcess process, RemoteCalls calls, MmEntry memory, HashSet<ulong> filled)
+    {
+        foreach (VmaEntry vma in memory.Vmas)
+        {
+            var status = (VmaStatus)vma.Status;
+            if ((status & (VmaStatus.Vsyscall | VmaStatus.Vdso | VmaStatus.Vvar)) != 0) continue;
+            int flags = (int)vma.Flags & ~MAP_LOCKED | MAP_FIXED;
+            int prot = (int)vma.Prot;
+            long fd = -1;
+            if (Is(vma, VmaStatus.FilePrivate | VmaStatus.FileShared)) fd = _received[(uint)vma.Shmid];
+            else if (!Is(vma, VmaStatus.AnonPrivate)) throw process.Fail(ErrorCode.ImageUnsupported, "memory of this kind cannot be restored yet", null, $"mapping {vma.Start:x}-{vma.End:x}, status {status}");
+            if (filled.Contains(vma.Start) && (vma.Flags & MAP_PRIVATE) != 0) prot |= PROT_READ | PROT_WRITE;
+            calls.Must("mmap", SyscallNumber.mmap, (long)vma.Start, (long)(vma.End - vma.Start), prot, flags, fd, (long)vma.Pgoff);
+        }
+    }
+
+    /// <summary>Reads the contents. Pages lie densely in the file, so one call fills many runs.</summary>
+    private void Fill(RestoreProcess process, RemoteCalls calls, Pagemap pagemap)
+    {
+        long fd = _received[uint.MaxValue];
+        ulong offset = 0;
+        var vectors = new List<ulong>(VectorsPerCall * 2);
+        ulong pendingBytes = 0;
+        foreach (PagemapEntry run in pagemap.Entries)
+        {
+            PageFlags flags = Pagemap.FlagsOf(run);
+            ulong bytes = Pagemap.PagesOf(run) * PageSize;
+            if ((flags & PageFlags.Parent) != 0) throw process.Fail(ErrorCode.ImageUnsupported, "incremental images (with a parent) cannot be restored yet");
+            if ((flags & PageFlags.Present) == 0) continue;
+            if (VdsoOf(process, run)) // the kernel's own, mapped already
+            {
+                Read();
+                offset += bytes;
+                continue;
+            }
+
+            RestoredBytes += (long)bytes;
+            MakeHuge(calls, process, run.Vaddr, bytes);
+            // Linux reads at most 2 GiB - 4 KiB in one call.
+            for (ulong done = 0; done < bytes;)
+            {
+                ulong part = Math.Min(bytes - done, 1 << 30);
+                vectors.Add(run.Vaddr + done);
+                vectors.Add(part);
+                pendingBytes += part;
+                done += part;
+                if (pendingBytes >= 1 << 30 || vectors.Count == VectorsPerCall * 2) Read();
+            }
+        }
+
+        Read();
+
+        void Read()
+        {
+            if (vectors.Count == 0) return;
+            calls.Room(vectors.Count * 8 + 16, 2);
+            RemoteAddress list = calls.Batch.Data(MemoryMarshal.AsBytes(CollectionsMarshal.AsSpan(vectors)));
+            calls.Must("reading pages from the images", SyscallNumber.preadv, fd, list, vectors.Count / 2, (long)offset, 0);
+            offset += pendingBytes;
+            pendingBytes = 0;
+            vectors.Clear();
+        }
+    }
+
+    /// <summary>
+    /// Has huge pages made before contents arrive: a fifth of the time, for the wholly filled stretches. MADV_COLLAPSE
+    /// wants one page of each to be there, and, unlike MADV_HUGEPAGE, leaves no mark on the mapping.
+    /// </summary>
+    private static void MakeHuge(RemoteCalls calls, RestoreProcess process, ulong start, ulong bytes)
+    {
+        ulong first = (start + HugePageBytes - 1) & ~(HugePageBytes - 1), end = (start + bytes) & ~(HugePageBytes - 1);
+        if (!s_hugePages || first >= end || process.Memory!.ThpDisabled) return;
+        VmaEntry? vma = process.Memory.Vmas.FirstOrDefault(vma => vma.Start <= start && start < vma.End);
+        if (vma is null || !Is(vma, VmaStatus.AnonPrivate) || (vma.Madv & 1UL << MADV_NOHUGEPAGE) != 0) return;
+        for (ulong at = first; at < end; at += HugePageBytes)
+        {
+            calls.Try(SyscallNumber.madvise, (long)at, (long)PageSize, MADV_POPULATE_WRITE);
+        }
+
+        calls.Try(SyscallNumber.madvise, (long)first, (long)(end - first), MADV_COLLAPSE);
+    }
+
+    private static bool VdsoOf(RestoreProcess process, PagemapEntry run)
+    {
+        foreach (VmaEntry vma in process.Memory!.Vmas)
+        {
+            if (Is(vma, VmaStatus.Vdso) && run.Vaddr >= vma.Start && run.Vaddr < vma.End) return true;
+        }
+
+        return false;
+    }
+
+    /// <summary>Protections, advice and locks, once the contents are there.</summary>
+    private static void Settle(RemoteCalls calls, MmEntry memory, HashSet<ulong> filled)
+    {
+        foreach (VmaEntry vma in memory.Vmas)
+        {
+            if (Is(vma, VmaStatus.Vsyscall | VmaStatus.Vdso | VmaStatus.Vvar)) continue;
+            long start = (long)vma.Start, length = (long)(vma.End - vma.Start);
+            int prot = (int)vma.Prot;
+            if (filled.Contains(vma.Start) && (vma.Flags & MAP_PRIVATE) != 0 && (prot & (PROT_READ | PROT_WRITE)) != (PROT_READ | PROT_WRITE))
+            {
+                calls.Must("mprotect", SyscallNumber.mprotect, start, length, prot);
+            }
+
+            for (ulong advice = vma.Madv; advice != 0; advice &= advice - 1)
+            {
+                calls.Must("madvise", SyscallNumber.madvise, start, length, System.Numerics.BitOperations.TrailingZeroCount(advice));
+            }
+
+            if ((vma.Flags & MAP_LOCKED) != 0) calls.Must("mlock", SyscallNumber.mlock, start, length);
+        }
+    }
+
+    /// <summary>The bounds that /proc shows, the auxiliary vector, and the program file (PR_SET_MM_MAP(2const)).</summary>
+    private void SetBounds(RestoreProcess process, RemoteCalls calls, MmEntry memory)
+    {
+        calls.Room(1024, 2);
+        RemoteAddress auxv = calls.Batch.Data(MemoryMarshal.AsBytes<ulong>(memory.MmSavedAuxv.ToArray()));
+        var map = new MmMap
+        {
+            StartCode = memory.MmStartCode, EndCode = memory.MmEndCode, StartData = memory.MmStartData, EndData = memory.MmEndData,
+            StartBrk = memory.MmStartBrk, Brk = memory.MmBrk, StartStack = memory.MmStartStack, ArgStart = memory.MmArgStart,
+            ArgEnd = memory.MmArgEnd, EnvStart = memory.MmEnvStart, EnvEnd = memory.MmEnvEnd, Auxv = auxv.Value,
+            AuxvBytes = (uint)memory.MmSavedAuxv.Count * 8, ExeFd = (uint)_received[memory.ExeFileId],
+        };
+        calls.Must("prctl(PR_SET_MM_MAP)", SyscallNumber.prctl, PR_SET_MM, PR_SET_MM_MAP, calls.Batch.Data(map), Marshal.SizeOf<MmMap>(), 0);
+        if (memory.ThpDisabled) calls.Must("prctl(PR_SET_THP_DISABLE)", SyscallNumber.prctl, PR_SET_THP_DISABLE, 1);
+        context.Log.Debug("memory", $"{process}: {memory.Vmas.Count} mappings");
+    }
+
+    private static bool Is(VmaEntry vma, VmaStatus any) => ((VmaStatus)vma.Status & any) != 0;
+
+    private static string? ReadSetting(string path)
+    {
+        var buffer = new byte[256];
+        SysResult read = Sys.ReadFile(AT_FDCWD, path, ref buffer);
+        return read.Failed ? null : System.Text.Encoding.ASCII.GetString(buffer, 0, read.Value);
+    }
+
+    /// <summary>struct prctl_mm_map.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    private struct MmMap
+    {
+        public ulong StartCode, EndCode, StartData, EndData, StartBrk, Brk, StartStack, ArgStart, ArgEnd, EnvStart, EnvEnd, Auxv;
+        public uint AuxvBytes, ExeFd;
+    }
+}

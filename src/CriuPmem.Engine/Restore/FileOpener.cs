@@ -1,0 +1,55 @@
+using CriuPmem.Engine.Resources;
+using CriuPmem.Images.Messages;
+
+namespace CriuPmem.Engine.Restore;
+
+/// <summary>Makes each open file of the images once, in the engine, and keeps it until every process has it.</summary>
+internal sealed class FileOpener : IDisposable
+{
+    private readonly Dictionary<uint, FileEntry> _entries = [];
+    private readonly Dictionary<uint, int> _open = [];
+    private readonly RestoreContext _context;
+
+    /// <summary>Indexes the images' files.</summary>
+    public FileOpener(RestoreContext context)
+    {
+        _context = context;
+        foreach (FileEntry entry in context.Contents.Files) _entries[entry.Id] = entry;
+    }
+
+    /// <summary>The entry with an id.</summary>
+    public FileEntry Entry(uint id) => _entries.TryGetValue(id, out FileEntry? entry)
+        ? entry
+        : throw new CheckpointException(ErrorCode.ImageDamaged, $"open file {id} is not in it") { Object = "files.img" };
+
+    /// <summary>The engine's descriptor of an open file, made at the first call.</summary>
+    public int Open(uint id)
+    {
+        if (_open.TryGetValue(id, out int fd)) return fd;
+        FileEntry entry = Entry(id);
+        FileKind kind = FileKinds.Of(entry.Type) ?? throw new CheckpointException(ErrorCode.ImageUnsupported, $"open files of the kind {entry.Type} cannot be restored yet")
+        {
+            Object = $"files.img, file {id}",
+            Remedy = "Use a newer version, or the engine that made the images",
+        };
+        fd = kind.Restore(_context, entry);
+        _open.Add(id, fd);
+        return fd;
+    }
+
+    /// <summary>Puts a made open file under an id: one object that comes as several files (pipes, socket pairs).</summary>
+    public void Put(uint id, int fd) => _open.Add(id, fd);
+
+    /// <summary>True when the open file exists already.</summary>
+    public bool IsOpen(uint id) => _open.ContainsKey(id);
+
+    /// <summary>Every entry of a kind.</summary>
+    public IEnumerable<FileEntry> OfType(FdTypes type) => _entries.Values.Where(entry => entry.Type == type);
+
+    /// <inheritdoc />
+    public void Dispose()
+    {
+        foreach (int fd in _open.Values) Sys.Close(fd);
+        _open.Clear();
+    }
+}

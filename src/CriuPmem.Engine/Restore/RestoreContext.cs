@@ -1,0 +1,88 @@
+using System.Globalization;
+using CriuPmem.Images;
+using CriuPmem.Images.Messages;
+
+namespace CriuPmem.Engine.Restore;
+
+/// <summary>What the parts of one restore share.</summary>
+internal sealed class RestoreContext : IDisposable
+{
+    private readonly int _ownSession, _ownGroup;
+
+    /// <summary>Creates the context of one restore from checked images.</summary>
+    public RestoreContext(RestoreOptions options, SnapshotReader reader, SnapshotContents contents)
+    {
+        Options = options;
+        Reader = reader;
+        Contents = contents;
+        using ProcDirectory self = ProcDirectory.TryOpen(Sys.GetPid())!;
+        OwnStatus = self.Status()!;
+        ProcStat stat = self.Stat()!;
+        _ownSession = stat.SessionId;
+        _ownGroup = stat.GroupId;
+        byte[] buffer = new byte[16];
+        SysResult read = Sys.ReadFile(AT_FDCWD, "/proc/sys/kernel/cap_last_cap", ref buffer);
+        LastCapability = read.Failed ? 40 : int.Parse(System.Text.Encoding.ASCII.GetString(buffer, 0, read.Value), CultureInfo.InvariantCulture);
+        Files = new FileOpener(this);
+        Transport = new Transport();
+    }
+
+    /// <summary>What the user asked for.</summary>
+    public RestoreOptions Options { get; }
+
+    /// <summary>The images.</summary>
+    public SnapshotReader Reader { get; }
+
+    /// <summary>Their messages.</summary>
+    public SnapshotContents Contents { get; }
+
+    /// <summary>The engine's own status, which new tasks inherit.</summary>
+    public ProcStatus OwnStatus { get; }
+
+    /// <summary>The highest capability that this kernel knows.</summary>
+    public int LastCapability { get; }
+
+    /// <summary>The open files.</summary>
+    public FileOpener Files { get; }
+
+    /// <summary>The way of descriptors into the tasks.</summary>
+    public Transport Transport { get; }
+
+    /// <summary>The tree; parents before children.</summary>
+    public List<RestoreProcess> Processes { get; } = [];
+
+    /// <summary>The root.</summary>
+    public RestoreProcess Root => Processes[0];
+
+    /// <summary>Where the restore tells what it does.</summary>
+    public EngineLog Log => Options.Log;
+
+    /// <summary>The session for a saved one: with --shell-job, the engine's own for one that lies outside the tree.</summary>
+    public int MapSession(int saved) => IsOutside(saved) ? _ownSession : saved;
+
+    /// <summary>The process group for a saved one, likewise.</summary>
+    public int MapGroup(int saved) => IsOutside(saved) ? _ownGroup : saved;
+
+    /// <summary>Sets who is told of an open file's events (F_SETOWN, F_SETSIG, O_ASYNC).</summary>
+    public unsafe void RestoreOwner(int fd, FownEntry? owner, uint flags)
+    {
+        if (owner is null || (owner.Pid == 0 && owner.Signum == 0)) return;
+        if (owner.Signum != 0) Sys.Fcntl(fd, F_SETSIG, owner.Signum).OrThrow("fcntl(F_SETSIG)", "an open file");
+        if (owner.Pid == 0) return;
+        Owners.Add((Sys.Fcntl(fd, F_DUPFD_CLOEXEC).OrThrow("fcntl(F_DUPFD)", "an open file"), owner, flags));
+    }
+
+    /// <summary>Owners to be set when their processes exist: descriptor, owner, the file's flags.</summary>
+    public List<(long Fd, FownEntry Owner, uint Flags)> Owners { get; } = [];
+
+    /// <inheritdoc />
+    public void Dispose()
+    {
+        Files.Dispose();
+        Transport.Dispose();
+        foreach (RestoreProcess process in Processes) process.Dispose();
+        foreach ((long fd, _, _) in Owners) Sys.Close((int)fd);
+    }
+
+    private bool IsOutside(int id) => Options.ShellJob && !Contents.Cores.ContainsKey((uint)id);
+}

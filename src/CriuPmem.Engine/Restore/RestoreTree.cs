@@ -1,0 +1,67 @@
+using CriuPmem.Images;
+using CriuPmem.Images.Messages;
+
+namespace CriuPmem.Engine.Restore;
+
+/// <summary>Turns checked images into the tree that is to be built, and refuses what cannot be.</summary>
+internal static class RestoreTree
+{
+    /// <summary>Fills the context's processes.</summary>
+    public static void Plan(RestoreContext context)
+    {
+        var byPid = new Dictionary<uint, RestoreProcess>();
+        foreach (PstreeEntry entry in context.Contents.Pstree)
+        {
+            RestoreProcess? parent = byPid.GetValueOrDefault(entry.Ppid);
+            var process = new RestoreProcess(context, entry, context.Contents.Cores[entry.Pid])
+            {
+                Parent = parent,
+                Ids = context.Contents.Ids.GetValueOrDefault(entry.Pid),
+                Memory = context.Contents.Mms.GetValueOrDefault(entry.Pid),
+            };
+            parent?.Children.Add(process);
+            byPid.Add(entry.Pid, process);
+            context.Processes.Add(process);
+            foreach (uint tid in Threads(process)) process.Threads.Add(new RestoreThread(process, (int)tid, context.Contents.Cores[tid]));
+            CheckNamespaces(context, process);
+        }
+
+        foreach (RestoreProcess process in context.Processes)
+        {
+            foreach (RestoreThread thread in process.Threads) CheckFree(thread);
+            CheckSession(context, process);
+        }
+    }
+
+    /// <summary>The thread ids, the leader first (which the format does not promise).</summary>
+    private static IEnumerable<uint> Threads(RestoreProcess process) => process.IsZombie
+        ? [process.Entry.Pid]
+        : process.Entry.Threads.OrderBy(tid => tid == process.Entry.Pid ? 0 : 1);
+
+    private static void CheckNamespaces(RestoreContext context, RestoreProcess process)
+    {
+        TaskKobjIdsEntry? root = context.Contents.Inventory.RootIds, ids = process.Ids;
+        if (root is null || ids is null) return;
+        bool own = ids.PidNsId == root.PidNsId && ids.NetNsId == root.NetNsId && ids.IpcNsId == root.IpcNsId && ids.UtsNsId == root.UtsNsId &&
+            ids.MntNsId == root.MntNsId && ids.UserNsId == root.UserNsId;
+        if (!own) throw process.Fail(ErrorCode.ImageUnsupported, "it was saved in namespaces of its own (a container), which cannot be restored yet");
+    }
+
+    private static void CheckSession(RestoreContext context, RestoreProcess process)
+    {
+        if (!context.Options.ShellJob && process.Parent is null && process.Entry.Sid != process.Entry.Pid)
+        {
+            throw process.Fail(ErrorCode.OutsideTree, $"it belonged to the session of process {process.Entry.Sid}, which is outside the tree", "Add --shell-job");
+        }
+    }
+
+    private static void CheckFree(RestoreThread thread)
+    {
+        using ProcDirectory? holder = ProcDirectory.TryOpen(thread.Tid);
+        if (holder is null) return;
+        string who = holder.Stat()?.Comm ?? "another process";
+        throw thread.Process.Fail(
+            ErrorCode.PidInUse, $"its number {thread.Tid} is in use by {who}",
+            "End that process, or restore in a new pid namespace (for instance under: unshare --pid --fork --mount-proc)");
+    }
+}

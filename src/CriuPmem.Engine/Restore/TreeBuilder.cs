@@ -1,0 +1,289 @@
+using System.Runtime.InteropServices;
+using CriuPmem.Engine.Memory;
+using CriuPmem.Engine.Resources;
+using CriuPmem.Images;
+using CriuPmem.Images.Messages;
+using CriuPmem.Remote;
+
+namespace CriuPmem.Engine.Restore;
+
+/// <summary>Builds the processes; until <see cref="Commit"/> its end kills them all.</summary>
+/// <remarks>
+/// Order: a process is born from its parent; children of another session are born before it starts its own; then its
+/// memory is built, its threads are made, its descriptors passed in, and what restricts it most comes last.
+/// </remarks>
+internal sealed class TreeBuilder(RestoreContext context) : IDisposable
+{
+    private readonly MemoryRestore _memory = new(context);
+    private readonly List<RestoreProcess> _born = [];
+    private RemoteAddress _scratch;
+    private bool _committed;
+
+    /// <summary>Bytes of page contents brought back.</summary>
+    public long MemoryBytes => _memory.RestoredBytes;
+
+    /// <summary>Builds everything; the tasks stand still.</summary>
+    public void Build()
+    {
+        _scratch = ScratchAddress.Find(context);
+        context.Transport.PlaceTaskEnd(HighestDescriptor() + Transport.MaxPerMessage + 1);
+        BearRoot();
+        BearChildren(context.Root);
+        JoinGroups();
+        foreach (RestoreProcess process in Enumerable.Reverse(_born))
+        {
+            if (process.IsZombie) Zombie.Make(process);
+        }
+
+        foreach (RestoreProcess process in _born)
+        {
+            if (process.IsZombie) continue;
+            if (process.MemoryOwner is null) _memory.Build(process);
+        }
+
+        foreach (RestoreProcess process in _born)
+        {
+            if (!process.IsZombie) MakeThreads(process);
+        }
+
+        foreach (RestoreProcess process in _born)
+        {
+            if (!process.IsZombie) Equip(process);
+        }
+
+        SetOwners();
+        foreach (RestoreProcess process in _born)
+        {
+            if (!process.IsZombie) Finish(process);
+        }
+    }
+
+    /// <summary>Lets all tasks go.</summary>
+    public void Commit()
+    {
+        foreach (RestoreProcess process in _born)
+        {
+            if (process.IsZombie) continue;
+            bool stopped = process.Core.Tc.TaskState == (uint)Images.TaskState.Stopped || context.Options.LeaveStopped;
+            if (stopped) Sys.Kill(process.Pid, process.Core.Tc.HasStopSigno ? (int)process.Core.Tc.StopSigno : SIGSTOP);
+        }
+
+        _committed = true;
+        foreach (RestoreProcess process in _born)
+        {
+            if (process.IsZombie) continue;
+            foreach (RestoreThread thread in process.Threads) thread.Task.Detach();
+        }
+    }
+
+    /// <inheritdoc />
+    public void Dispose()
+    {
+        if (_committed) return;
+        foreach (RestoreProcess process in _born) Sys.Kill(process.Pid, SIGKILL);
+        foreach (RestoreProcess process in Enumerable.Reverse(_born))
+        {
+            foreach (RestoreThread thread in Enumerable.Reverse(process.Threads))
+            {
+                if (thread.Task is null) continue;
+                while (!thread.Task.Wait().Ended)
+                {
+                }
+            }
+        }
+
+        Sys.Wait4(context.Root.Pid, out _, __WALL);
+    }
+
+    private int HighestDescriptor()
+    {
+        int highest = 2;
+        foreach (IReadOnlyList<FdinfoEntry> table in context.Contents.Fdinfos.Values)
+        {
+            foreach (FdinfoEntry entry in table) highest = Math.Max(highest, (int)entry.Fd);
+        }
+
+        return highest;
+    }
+
+    private void BearRoot()
+    {
+        RestoreProcess root = context.Root;
+        Tracee task = Seed.Spawn(root.Pid, context.Options.Sibling ? CLONE_PARENT : 0);
+        root.Leader.Task = task;
+        root.Space = RemoteSpace.Create(task, Seed.SyscallInstruction, _scratch.Value);
+        Born(root);
+        var calls = new RemoteCalls(root.Space, task);
+        int transport = context.Transport.TaskEnd;
+        // An ignored SIGCHLD, inherited, would reap zombies as they are made.
+        calls.Must("rt_sigaction", SyscallNumber.rt_sigaction, SIGCHLD, calls.Batch.Reserve(32), 0, 8);
+        calls.Must("close_range", SyscallNumber.close_range, 0, transport - 1, 0);
+        calls.Must("close_range", SyscallNumber.close_range, transport + 1, uint.MaxValue, 0);
+        calls.Flush();
+    }
+
+    /// <summary>Makes the children of a process, and of those, to the leaves.</summary>
+    private void BearChildren(RestoreProcess process)
+    {
+        if (process.IsZombie) return;
+        bool leads = process.SessionId == process.Pid;
+        if (leads)
+        {
+            foreach (RestoreProcess child in process.Children.Where(child => child.SessionId != process.SessionId && child.SessionId != child.Pid)) Bear(process, child);
+            Call(process, "setsid", SyscallNumber.setsid);
+        }
+
+        foreach (RestoreProcess child in process.Children)
+        {
+            if (!child.IsBorn) Bear(process, child);
+        }
+    }
+
+    private void Bear(RestoreProcess parent, RestoreProcess child)
+    {
+        ulong share = Shared(parent, child);
+        var calls = new RemoteCalls(parent.Space, parent.Leader.Task);
+        calls.Room(160, 2);
+        RemoteAddress setTid = calls.Batch.Data(child.Pid);
+        RemoteAddress arguments = calls.Batch.Data(new CloneArgs
+        {
+            flags = CLONE_PTRACE | share, exit_signal = SIGCHLD, set_tid = setTid.Value, set_tid_size = 1,
+        });
+        calls.Must("clone3", SyscallNumber.clone3, arguments, Marshal.SizeOf<CloneArgs>());
+        calls.Flush();
+        child.Leader.Task = NewTask(child.Pid, child);
+        if ((share & CLONE_VM) != 0)
+        {
+            child.MemoryOwner = parent.MemoryOwner ?? parent;
+            child.Space = parent.Space;
+        }
+        else
+        {
+            child.Space = new RemoteSpace(_scratch, parent.Space.SyscallInstruction);
+        }
+
+        Born(child);
+        BearChildren(child);
+    }
+
+    /// <summary>The CLONE_ flags for what a child shares with its parent; refuses what only others share.</summary>
+    private static ulong Shared(RestoreProcess parent, RestoreProcess child)
+    {
+        if (parent.Ids is null || child.Ids is null) return 0;
+        ulong flags = 0;
+        if (child.Ids.VmId == parent.Ids.VmId) flags |= CLONE_VM;
+        if (child.Ids.FilesId == parent.Ids.FilesId) flags |= CLONE_FILES;
+        if (child.Ids.FsId == parent.Ids.FsId) flags |= CLONE_FS;
+        if (child.Ids.SighandId == parent.Ids.SighandId) flags |= CLONE_SIGHAND;
+        return flags;
+    }
+
+    private static Tracee NewTask(int tid, RestoreProcess process)
+    {
+        var task = new Tracee(tid);
+        TaskStop stop = task.Wait();
+        if (stop.Ended || !task.LoadIfAlive()) throw process.Fail(ErrorCode.RestoredDied, $"the new task {tid} ended at once: it was {stop.Describe()}");
+        return task;
+    }
+
+    private void Born(RestoreProcess process)
+    {
+        process.IsBorn = true;
+        process.Proc = ProcDirectory.TryOpen(process.Pid) ?? throw process.Fail(ErrorCode.RestoredDied, "it is not in /proc", "Mount /proc of this pid namespace");
+        _born.Add(process);
+    }
+
+    /// <summary>Process groups: leaders first, then everybody else.</summary>
+    private void JoinGroups()
+    {
+        foreach (RestoreProcess process in _born.OrderBy(process => process.GroupId == process.Pid ? 0 : 1))
+        {
+            int present = process.Proc.Stat()?.GroupId ?? 0;
+            if (present != process.GroupId) Call(process, "setpgid", SyscallNumber.setpgid, 0, process.GroupId);
+        }
+    }
+
+    private static void Call(RestoreProcess process, string name, long number, long a = 0, long b = 0)
+    {
+        var calls = new RemoteCalls(process.Space, process.Leader.Task);
+        calls.Must(name, number, a, b);
+        calls.Flush();
+    }
+
+    private static void MakeThreads(RestoreProcess process)
+    {
+        var calls = new RemoteCalls(process.Space, process.Leader.Task);
+        const ulong flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_PTRACE;
+        foreach (RestoreThread thread in process.Threads.Skip(1))
+        {
+            calls.Room(160, 2);
+            RemoteAddress setTid = calls.Batch.Data(thread.Tid);
+            RemoteAddress arguments = calls.Batch.Data(new CloneArgs { flags = flags, set_tid = setTid.Value, set_tid_size = 1 });
+            calls.Must("clone3", SyscallNumber.clone3, arguments, Marshal.SizeOf<CloneArgs>());
+        }
+
+        calls.Flush();
+        foreach (RestoreThread thread in process.Threads.Skip(1)) thread.Task = NewTask(thread.Tid, process);
+    }
+
+    /// <summary>Descriptors, directories, and the state of process and threads.</summary>
+    private void Equip(RestoreProcess process)
+    {
+        var calls = new RemoteCalls(process.Space, process.Leader.Task);
+        bool ownsFiles = process.Parent?.Ids is null || process.Ids!.FilesId != process.Parent.Ids.FilesId;
+        if (process.Children.Exists(child => child.IsZombie)) Zombie.ForgetSignal(calls);
+        FileSystemView.Restore(context, process, calls);
+        if (ownsFiles && context.Contents.Fdinfos.TryGetValue(process.Ids!.FilesId, out IReadOnlyList<FdinfoEntry>? table)) DescriptorTable.Fill(context, process, calls, table);
+        foreach (Resources.TaskState state in TaskStates.OfProcess) state.Restore(calls, process.Leader);
+        calls.Flush();
+        foreach (RestoreThread thread in Enumerable.Reverse(process.Threads))
+        {
+            var own = new RemoteCalls(process.Space, thread.Task);
+            foreach (Resources.TaskState state in TaskStates.OfThread) state.Restore(own, thread);
+            if (thread == process.Leader)
+            {
+                if (ownsFiles) own.Must("close", SyscallNumber.close, context.Transport.TaskEnd);
+                if (process.Memory!.HasDumpable) own.Try(SyscallNumber.prctl, PR_SET_DUMPABLE, process.Memory.Dumpable);
+            }
+
+            own.Flush();
+        }
+    }
+
+    private unsafe void SetOwners()
+    {
+        int* target = stackalloc int[2];
+        foreach ((long fd, FownEntry owner, uint flags) in context.Owners)
+        {
+            target[0] = (int)owner.PidType;
+            target[1] = (int)owner.Pid;
+            Sys.Fcntl((int)fd, F_SETOWN_EX, (long)target); // the process may be gone, as it may have been at the dump
+            if ((flags & FASYNC) != 0) Sys.Fcntl((int)fd, F_SETFL, flags);
+        }
+    }
+
+    /// <summary>Registers, signal masks, and the end of the scratch mapping.</summary>
+    private static void Finish(RestoreProcess process)
+    {
+        foreach (RestoreThread thread in process.Threads)
+        {
+            FpuState.Restore(thread.Tid, thread.Core.ThreadInfo.Fpregs);
+            thread.Task.Registers = Registers.FromEntry(thread.Core.ThreadInfo.Gpregs);
+            thread.Task.SignalMask = thread.Core.ThreadCore.HasBlkSigset ? thread.Core.ThreadCore.BlkSigset : thread.Core.Tc.BlkSigset;
+        }
+
+        if (process.MemoryOwner is null) process.Space.RemoveAt(process.Leader.Task, VdsoInstruction(process));
+        foreach (RestoreThread thread in process.Threads)
+        {
+            thread.Task.IsBorrowed = true;
+            thread.Task.PutBack();
+        }
+    }
+
+    private static RemoteAddress VdsoInstruction(RestoreProcess process)
+    {
+        VmaEntry vdso = process.Memory!.Vmas.FirstOrDefault(vma => ((VmaStatus)vma.Status & VmaStatus.Vdso) != 0)
+            ?? throw process.Fail(ErrorCode.ImageUnsupported, "it was saved without a vDSO");
+        return new RemoteAddress(vdso.Start + VdsoLayout.SyscallOffset);
+    }
+}

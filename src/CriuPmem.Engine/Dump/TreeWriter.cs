@@ -132,13 +132,16 @@ internal sealed class TreeWriter(DumpContext context)
             core.Mtype = CoreEntry.Types.March.X8664;
             core.ThreadCore = new ThreadCoreEntry();
             if (thread.IsLeader) core.Tc = TaskCore(process, thread);
+            core.ThreadCore.CgSet = 1; // the root's: control groups are not managed
             RestartableSequence.StepOut(thread);
+            InterruptedCall.Rearm(thread);
             core.ThreadInfo = new ThreadInfoX86
             {
                 ClearTidAddr = 0,
-                Gpregs = Registers.ToEntry(thread.Task.Registers),
+                Gpregs = Registers.ToEntry(InterruptedCall.ForImage(thread.Task.Registers, core.ThreadCore)),
                 Fpregs = FpuState.Dump(tid),
             };
+            ThreadLocalSegments.Dump(tid, core.ThreadInfo.Tls);
         }
 
         OpenSpace(process);

@@ -43,7 +43,13 @@ internal static class AddressSpaceDump
         memory.MmArgEnd = stat.ArgEnd;
         memory.MmEnvStart = stat.EnvStart;
         memory.MmEnvEnd = stat.EnvEnd;
-        foreach (ulong word in MemoryMarshal.Cast<byte, ulong>(process.Proc.Read("auxv"))) memory.MmSavedAuxv.Add(word);
+        ReadOnlySpan<ulong> auxv = MemoryMarshal.Cast<byte, ulong>(process.Proc.Read("auxv"));
+        for (int i = 0; i + 1 < auxv.Length && auxv[i] != 0; i += 2) // AT_NULL ends it, and is not kept
+        {
+            memory.MmSavedAuxv.Add(auxv[i]);
+            memory.MmSavedAuxv.Add(auxv[i + 1]);
+        }
+
         memory.ThpDisabled = process.Leader.Status.ThpEnabled == false;
         memory.ExeFileId = context.Files.IdOfPath(process, "exe", O_RDONLY, "its program file");
     }

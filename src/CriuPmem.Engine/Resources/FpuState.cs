@@ -47,7 +47,7 @@ internal static unsafe class FpuState
             Rdp = BinaryPrimitives.ReadUInt64LittleEndian(bytes[16..]),
             Mxcsr = BinaryPrimitives.ReadUInt32LittleEndian(bytes[24..]),
             MxcsrMask = BinaryPrimitives.ReadUInt32LittleEndian(bytes[28..]),
-            Xsave = new UserX86XsaveEntry { XstateBv = inUse },
+            Xsave = new UserX86XsaveEntry { XstateBv = inUse, Cet = new UserX86CetEntry { Cet = 0, Ssp = 0 } },
         };
         Words(entry.StSpace, bytes.Slice(32, 128));
         Words(entry.XmmSpace, bytes.Slice(160, 256));

@@ -15,8 +15,8 @@ internal sealed class ThreadSignals : TaskState
     public override Action? Dump(SyscallBatch batch, DumpThread thread)
     {
         ThreadCoreEntry core = thread.Core.ThreadCore;
-        core.BlkSigset = thread.Task.SignalMask;
         if (thread.IsLeader) thread.Core.Tc.BlkSigset = thread.Task.SignalMask;
+        else core.BlkSigset = thread.Task.SignalMask;
         core.SignalsP = SignalQueue.Read(thread.Task.Tid, shared: false);
         RemoteAddress stack = batch.Reserve(Marshal.SizeOf<StackT>());
         batch.Must("sigaltstack", SyscallNumber.sigaltstack, 0, stack);

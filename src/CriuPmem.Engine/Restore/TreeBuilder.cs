@@ -268,6 +268,7 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
         foreach (RestoreThread thread in process.Threads)
         {
             FpuState.Restore(thread.Tid, thread.Core.ThreadInfo.Fpregs);
+            ThreadLocalSegments.Restore(thread.Tid, thread.Core.ThreadInfo.Tls);
             thread.Task.Registers = Registers.FromEntry(thread.Core.ThreadInfo.Gpregs);
             thread.Task.SignalMask = thread.Core.ThreadCore.HasBlkSigset ? thread.Core.ThreadCore.BlkSigset : thread.Core.Tc.BlkSigset;
         }

@@ -1,0 +1,45 @@
+using System.Diagnostics;
+using System.Text;
+
+namespace CriuPmem.SystemTests;
+
+/// <summary>One run of a program that ends by itself, with a time limit.</summary>
+internal sealed record Command(int ExitCode, string Output, bool TimedOut)
+{
+    public static Command Run(string program, IEnumerable<string> arguments, TimeSpan limit,
+        IReadOnlyDictionary<string, string>? environment = null, string? directory = null)
+    {
+        var start = new ProcessStartInfo(program)
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            WorkingDirectory = directory ?? "/",
+        };
+        foreach (string argument in arguments)
+            start.ArgumentList.Add(argument);
+        foreach ((string name, string value) in environment ?? new Dictionary<string, string>())
+            start.Environment[name] = value;
+        var output = new StringBuilder();
+        void Collect(object _, DataReceivedEventArgs line)
+        {
+            lock (output)
+                output.AppendLine(line.Data);
+        }
+
+        using var process = new Process { StartInfo = start };
+        process.OutputDataReceived += Collect;
+        process.ErrorDataReceived += Collect;
+        process.Start();
+        process.StandardInput.Close();
+        process.BeginOutputReadLine();
+        process.BeginErrorReadLine();
+        bool ended = process.WaitForExit(limit);
+        if (!ended)
+            process.Kill(entireProcessTree: true);
+        // Not until the end of the output: what it left running may hold the pipe open.
+        Thread.Sleep(ended ? 0 : 100);
+        lock (output)
+            return new Command(ended ? process.ExitCode : -1, output.ToString(), !ended);
+    }
+}

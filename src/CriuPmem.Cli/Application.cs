@@ -52,9 +52,9 @@ internal static class Application
     {
         CommandSpec? command = words.Plain.Count == 0 ? null : CommandSpec.Find(words.Plain[0]);
         // Without any argument it is a mistake, as with the peer.
-        bool asked = words.Has(OptionCatalog.Help);
-        int fd = asked ? StandardOutput : StandardError;
-        return Print(fd, HelpText.Build(command, Terminal.WantsColour(fd)), asked ? 0 : 1);
+        return words.Has(OptionCatalog.Help)
+            ? Print(StandardOutput, HelpText.Build(command, Terminal.WantsColour(StandardOutput)), 0)
+            : Print(StandardError, HelpText.BuildShort(Terminal.WantsColour(StandardError)), 1);
     }
 
     private static int Print(int fd, string text, int exitCode)

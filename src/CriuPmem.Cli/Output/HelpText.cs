@@ -40,6 +40,14 @@ internal static class HelpText
         return text.ToString();
     }
 
+    /// <summary>What is printed when nothing was asked for.</summary>
+    public static string BuildShort(bool colour)
+    {
+        var text = new StringBuilder();
+        WriteUsage(text, null, colour);
+        return text.Append("\ncriu-pmem --help tells all options, criu-pmem COMMAND --help those of one command.\n").ToString();
+    }
+
     private static void WriteUsage(StringBuilder text, string? only, bool colour)
     {
         if (only is null)

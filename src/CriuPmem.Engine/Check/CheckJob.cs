@@ -1,3 +1,4 @@
+using CriuPmem.Engine.Check.Probes;
 using CriuPmem.Kernel;
 
 namespace CriuPmem.Engine.Check;
@@ -26,6 +27,8 @@ public static class CheckJob
                 FeatureCategory.Extra => options.Extra,
                 _ => options.Experimental,
             })
+            // Not a feature of the kernel alone: asked for by naming a directory.
+            .Where(probe => probe is not Dax || options.ImagesDirectoryFd >= 0)
             .Select(probe => probe.Run(options)),
     ];
 

@@ -212,17 +212,19 @@ internal sealed class MadvCollapse : FeatureProbe
     }
 }
 
-/// <summary>Soft-dirty bits: which pages were written since they were cleared.</summary>
+/// <summary>Which pages were written: asynchronous write protection, else soft-dirty bits.</summary>
 internal sealed unsafe class SoftDirty : FeatureProbe
 {
     private const int O_WRONLY = 1;
 
     public override string Name => "mem_dirty_track";
-    public override string Purpose => "incremental dumps on kernels without userfaultfd_wp_async";
+    public override string Purpose => "see which memory was written since an earlier dump";
     public override FeatureCategory Category => FeatureCategory.Experimental;
 
     protected override string? Probe(CheckOptions options)
     {
+        // The newer way does the same, and is preferred where a kernel has both.
+        if (new UffdWpAsync().Run(options).IsSupported) return null;
         using ProbePages pages = ProbePages.Map(4096, touched: true);
         using (ProbeFile clear = ProbeFile.Open("/proc/self/clear_refs", O_WRONLY))
         {
@@ -317,7 +319,7 @@ internal sealed unsafe class AioRemap : FeatureProbe
 internal sealed class Dax : FeatureProbe
 {
     public override string Name => "dax";
-    public override string Purpose => "images mapped straight from persistent memory (of the directory given by -D)";
+    public override string Purpose => "images mapped straight from persistent memory, in the directory given by -D";
     public override FeatureCategory Category => FeatureCategory.Experimental;
 
     protected override string? Probe(CheckOptions options) => options.ImagesDirectoryFd < 0

@@ -30,19 +30,19 @@ internal readonly unsafe record struct ProbeFile(int Value) : IDisposable
     public static string Read(string path)
     {
         using ProbeFile file = Open(path);
-        var bytes = new byte[65536];
-        int length = 0;
-        fixed (byte* start = bytes)
+        var bytes = new byte[8192];
+        for (int length = 0; ;)
         {
-            while (length < bytes.Length)
+            if (length == bytes.Length) Array.Resize(ref bytes, length * 2);
+            long got;
+            fixed (byte* free = &bytes[length])
             {
-                long got = Syscall.Invoke(SyscallNumber.read, file.Value, (long)(start + length), bytes.Length - length).OrThrow("read", path);
-                if (got == 0) break;
-                length += (int)got;
+                got = Syscall.Invoke(SyscallNumber.read, file.Value, (long)free, bytes.Length - length).OrThrow("read", path);
             }
-        }
 
-        return LinuxText.Decode(bytes.AsSpan(0, length));
+            if (got == 0) return LinuxText.Decode(bytes.AsSpan(0, length));
+            length += (int)got;
+        }
     }
 
     /// <inheritdoc />

@@ -1,0 +1,171 @@
+using CriuPmem.Images;
+using CriuPmem.Images.Messages;
+using CriuPmem.Kernel;
+using FsCheck;
+using FsCheck.Fluent;
+
+namespace CriuPmem.Tests.Images;
+
+public sealed class SnapshotWriterTests
+{
+    [Fact]
+    public void WriteSingle_Entry_HasMagicSizeAndMode()
+    {
+        using var images = new ImagesDirectory();
+        images.Writer.WriteSingle(ImageKind.Fs, 7, new fs_entry { CwdId = 1, RootId = 2, Umask = 18 });
+        byte[] bytes = File.ReadAllBytes(images["fs-7.img"]);
+        Assert.Equal("194356541239405106000000080110021812", Convert.ToHexString(bytes));
+        Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(images["fs-7.img"]));
+    }
+
+    [Fact]
+    public void Add_ManyLargeEntries_ReadBackEqual()
+    {
+        using var images = new ImagesDirectory();
+        using (ImageWriter writer = images.Writer.Create(ImageKind.PipesData))
+        {
+            for (uint i = 0; i < 40; i++)
+            {
+                byte[] raw = new byte[i * 77_777];
+                Array.Fill(raw, (byte)i);
+                writer.Add(new pipe_data_entry { PipeId = i, Bytes = (uint)raw.Length }, raw);
+            }
+        }
+
+        using ImageReader reader = images.Reader.Open(ImageKind.PipesData);
+        for (uint i = 0; i < 40; i++)
+        {
+            Assert.True(reader.TryRead(pipe_data_entry.Parser, out pipe_data_entry? entry));
+            Assert.Equal(i, entry.PipeId);
+            if (i % 3 == 0) reader.SkipRaw(entry.Bytes);
+            else Assert.Equal(-1, reader.ReadRaw(entry.Bytes).IndexOfAnyExcept((byte)i));
+        }
+
+        Assert.Equal(0, reader.RemainingBytes);
+    }
+
+    [Fact]
+    public void RoundTrip_AnyPipeData_ComesBack() =>
+        Prop.ForAll<uint, byte[]>((id, raw) =>
+        {
+            using var images = new ImagesDirectory();
+            var written = new pipe_data_entry { PipeId = id, Bytes = (uint)raw.Length };
+            using (ImageWriter writer = images.Writer.Create(ImageKind.PipesData)) writer.Add(written, raw);
+            using ImageReader reader = images.Reader.Open(ImageKind.PipesData);
+            return reader.Read(pipe_data_entry.Parser).Equals(written)
+                && reader.ReadRaw(raw.Length).SequenceEqual(raw) && reader.RemainingBytes == 0;
+        }).QuickCheckThrowOnFailure();
+
+    [Fact]
+    public void RoundTrip_AnyVma_ComesBack() =>
+        Prop.ForAll<ulong, uint, long>((address, flags, fd) =>
+        {
+            using var images = new ImagesDirectory();
+            mm_entry written = Space();
+            written.Vmas.Add(new vma_entry
+            {
+                Start = address, End = ~address, Pgoff = address >> 3, Shmid = flags, Prot = flags, Flags = flags,
+                Status = flags, Fd = fd,
+            });
+            images.Writer.WriteSingle(ImageKind.Mm, 1, written);
+            return images.Reader.ReadSingle<mm_entry>(ImageKind.Mm, 1).Equals(written);
+        }).QuickCheckThrowOnFailure();
+
+    [Fact]
+    public void Commit_AfterBegin_LeavesInventoryLast()
+    {
+        using var images = new ImagesDirectory();
+        File.WriteAllText(images["inventory.img"], "old");
+        SnapshotWriter writer = images.Writer;
+        writer.Begin();
+        Assert.False(File.Exists(images["inventory.img"]));
+        writer.WriteSingle(ImageKind.Fs, 1, new fs_entry { CwdId = 1, RootId = 1 });
+        Assert.False(File.Exists(images["inventory.img"]));
+        writer.Commit(new inventory_entry { ImgVersion = 2 }, sync: true);
+        Assert.Equal(2u, images.Reader.ReadSingle<inventory_entry>(ImageKind.Inventory).ImgVersion);
+        Assert.Equal(["fs-1.img", "inventory.img"], Directory.GetFiles(images.Path).Select(Path.GetFileName).Order());
+    }
+
+    [Fact]
+    public void Abandon_AfterFiles_RemovesThemAndNothingElse()
+    {
+        using var images = new ImagesDirectory();
+        File.WriteAllText(images["kept"], "");
+        SnapshotWriter writer = images.Writer;
+        writer.Begin();
+        for (int i = 0; i < 30; i++) writer.WriteSingle(ImageKind.Fs, i, new fs_entry { CwdId = 1, RootId = 1 });
+        ImageFileCalls.Close(writer.OpenRaw(ImageKind.Pages, 1, truncate: true));
+        writer.Commit(new inventory_entry { ImgVersion = 2 }, sync: true);
+        writer.Abandon();
+        writer.Abandon();
+        Assert.Equal([images["kept"]], Directory.GetFiles(images.Path));
+    }
+
+    [Fact]
+    public void Create_PlantedSymbolicLink_IsRefused()
+    {
+        using var images = new ImagesDirectory();
+        File.WriteAllText(images["precious"], "precious");
+        File.CreateSymbolicLink(images["files.img"], images["precious"]);
+        var refused = Assert.Throws<CheckpointException>(() => images.Writer.Create(ImageKind.Files));
+        Assert.Equal(ErrorCode.ImagesDirectory, refused.Code);
+        Assert.Equal("precious", File.ReadAllText(images["precious"]));
+    }
+
+    [Fact]
+    public void Write_FullDevice_SaysNoSpaceWithFileAndSizes()
+    {
+        // /dev/full answers every write with ENOSPC (full(4)).
+        using var images = new ImagesDirectory();
+        int full = ImageFileCalls.OpenToWrite(-100, "/dev/full", truncate: false, readable: false).Value;
+        var writer = new ImageWriter(images.Writer, ImageKind.Fs, "fs-1.img", full);
+        writer.Add(new fs_entry { CwdId = 1, RootId = 1 });
+        var failed = Assert.Throws<CheckpointException>(writer.Dispose);
+        Assert.Equal(ErrorCode.NoSpace, failed.Code);
+        Assert.Equal(images["fs-1.img"], failed.Object);
+        Assert.Contains("16 bytes", failed.Message, StringComparison.Ordinal);
+        Assert.NotNull(failed.Remedy);
+    }
+
+#if DEBUG
+    [Fact]
+    public void Add_RequiredFieldUnset_IsFoundAtOnce()
+    {
+        using var images = new ImagesDirectory();
+        var failed = Assert.Throws<CheckpointException>(
+            () => images.Writer.WriteSingle(ImageKind.Fs, 1, new fs_entry { CwdId = 1 }));
+        Assert.Equal(ErrorCode.Internal, failed.Code);
+        Assert.Contains("root_id", failed.Message, StringComparison.Ordinal);
+    }
+#endif
+
+    [Fact]
+    public void PagemapWriter_AdjacentRuns_BecomeOne()
+    {
+        using var images = new ImagesDirectory();
+        using (var writer = new PagemapWriter(images.Writer, ImageKind.Pagemap, 5, 1))
+        {
+            writer.Add(0x1000, 1, PageFlags.Present);
+            writer.Add(0x2000, 2, PageFlags.Present);
+            writer.Add(0x4000, 1, PageFlags.Present | PageFlags.Lazy);
+            writer.Add(0x6000, 1, PageFlags.Present | PageFlags.Lazy);
+            writer.Add(0x7000, 1, PageFlags.Parent);
+            Assert.Equal(5u, writer.PresentPages);
+            Assert.Throws<ArgumentOutOfRangeException>(() => writer.Add(0x6000, 1, PageFlags.Present));
+        }
+
+        using ImageReader reader = images.Reader.Open(ImageKind.Pagemap, 5);
+        Pagemap map = Pagemap.Read(reader);
+        Assert.Equal(1u, map.Head.PagesId);
+        Assert.Equal(
+            [(0x1000ul, 3ul, 4u), (0x4000, 1, 6), (0x6000, 1, 6), (0x7000, 1, 1)],
+            map.Entries.Select(run => (run.Vaddr, run.NrPages, run.Flags)));
+        Assert.All(map.Entries, run => Assert.True(run.HasCompatNrPages && run.CompatNrPages == 0));
+    }
+
+    private static mm_entry Space() => new()
+    {
+        MmStartCode = 1, MmEndCode = 1, MmStartData = 1, MmEndData = 1, MmStartStack = 1, MmStartBrk = 1, MmBrk = 1,
+        MmArgStart = 1, MmArgEnd = 1, MmEnvStart = 1, MmEnvEnd = 1, ExeFileId = 1,
+    };
+}

@@ -1,1 +1,3 @@
-System.Environment.Exit(1);
+using CriuPmem.Cli;
+
+return Application.Run(args);

@@ -1,0 +1,40 @@
+using CriuPmem.Cli.Options;
+using CriuPmem.Cli.Output;
+using CriuPmem.Engine;
+using CriuPmem.Kernel;
+
+namespace CriuPmem.Cli.Commands;
+
+/// <summary>criu-pmem dump.</summary>
+internal static class DumpCommand
+{
+    private const int StandardOutput = 1;
+
+    /// <summary>Dumps; returns the exit code.</summary>
+    public static int Run(Invocation given, Reporter reporter)
+    {
+        DumpOptions options = OptionsMapper.ToDump(given);
+        Privileges.Read().Require("dump", options.Unprivileged);
+        using Session session = Session.Open(given, reporter);
+        session.Fill(options);
+        try
+        {
+            reporter.Say($"dumping {Describe(options.Pid)} …");
+            DumpResult result = DumpJob.Run(options);
+            reporter.Say(Wording.Dumped(result, session.ImagesDirectory));
+            if (given.Get(OptionCatalog.DisplayStats)) Terminal.Write(StandardOutput, StatsReport.Dump(session.WorkFd, result));
+            return 0;
+        }
+        catch (Exception ended) when (ended is not OutOfMemoryException)
+        {
+            reporter.Fail(session.Complete(ended));
+            return 1;
+        }
+    }
+
+    private static string Describe(int pid)
+    {
+        bool known = !SmallFile.TryRead($"/proc/{pid}/comm", out byte[] comm).Failed;
+        return known ? $"{LinuxText.Decode(comm).TrimEnd('\n')} ({pid})" : $"process {pid}";
+    }
+}

@@ -1,0 +1,110 @@
+using CriuPmem.Cli.Options;
+using CriuPmem.Engine;
+using CriuPmem.Kernel;
+
+namespace CriuPmem.Cli.Commands;
+
+/// <summary>From the command line to the engine's options. A front end of another kind fills the same options its own way.</summary>
+internal static class OptionsMapper
+{
+    /// <summary>The options of a dump.</summary>
+    /// <exception cref="CheckpointException">Something is missing, or does not fit together.</exception>
+    public static DumpOptions ToDump(Invocation given)
+    {
+        var options = new DumpOptions
+        {
+            Pid = given.Get(OptionCatalog.Tree),
+            GhostLimitBytes = given.Get(OptionCatalog.GhostLimit),
+            Sync = given.Get(OptionCatalog.Sync),
+            FinalState = given.Get(OptionCatalog.LeaveRunning) ? FinalState.Running
+                : given.Get(OptionCatalog.LeaveStopped) ? FinalState.Stopped
+                : FinalState.Killed,
+        };
+        if (options.Pid == 0)
+        {
+            throw new CheckpointException(ErrorCode.Usage, "no process is given") { Operation = "dump", Remedy = "Name the root of the tree with -t PID." };
+        }
+
+        FillExternalUnix(options, given);
+        FillCommon(options, given);
+        return options;
+    }
+
+    /// <summary>The options of a restore.</summary>
+    /// <exception cref="CheckpointException">Something does not fit together.</exception>
+    public static RestoreOptions ToRestore(Invocation given)
+    {
+        var options = new RestoreOptions
+        {
+            Detached = given.Get(OptionCatalog.RestoreDetached),
+            Sibling = given.Get(OptionCatalog.RestoreSibling),
+            LeaveStopped = given.Get(OptionCatalog.LeaveStopped),
+            SkipFileRwxCheck = given.Get(OptionCatalog.SkipFileRwxCheck),
+        };
+        if (options.Sibling && !options.Detached)
+        {
+            throw new CheckpointException(ErrorCode.Usage, "--restore-sibling only makes sense with --restore-detached")
+            {
+                Operation = "restore",
+                Remedy = "Write -d -S.",
+            };
+        }
+
+        foreach (string argument in given.Get(OptionCatalog.InheritFd))
+        {
+            (string key, int fd) = ExternalResource.ParseInherited(argument);
+            RequireOpen(fd, argument);
+            options.InheritFd[key] = fd;
+        }
+
+        FillCommon(options, given);
+        return options;
+    }
+
+    private static void FillCommon(CommonOptions options, Invocation given)
+    {
+        options.UsePmem = given.Get(OptionCatalog.UsePmem);
+        options.ShellJob = given.Get(OptionCatalog.ShellJob);
+        options.FileLocks = given.Get(OptionCatalog.FileLocks);
+        options.LinkRemap = given.Get(OptionCatalog.LinkRemap);
+        options.TcpClose = given.Get(OptionCatalog.TcpClose);
+        options.FileValidation = given.Get(OptionCatalog.FileValidation);
+        options.CpuCapability = given.Get(OptionCatalog.CpuCapability);
+        options.Unprivileged = given.Get(OptionCatalog.Unprivileged);
+        options.TimeoutSeconds = given.Get(OptionCatalog.Timeout);
+        foreach (string resource in given.Get(OptionCatalog.External))
+        {
+            ExternalResource.Check(resource);
+            options.External.Add(resource);
+        }
+    }
+
+    // -x alone allows all; -x10,11 is another way to write --external unix[10] --external unix[11].
+    private static void FillExternalUnix(DumpOptions options, Invocation given)
+    {
+        if (!given.Has(OptionCatalog.ExternalUnix)) return;
+        string inodes = given.Get(OptionCatalog.ExternalUnix)!;
+        options.ExternalUnixSockets = inodes == "all";
+        if (options.ExternalUnixSockets) return;
+        foreach (string inode in inodes.Split(','))
+        {
+            if (!Values.TryWhole(inode, out _))
+            {
+                throw new CheckpointException(ErrorCode.Usage, $"'{inode}' is not an inode") { Object = "--ext-unix-sk", Remedy = "Write -x alone, or -x123,124." };
+            }
+
+            options.External.Add($"unix[{inode}]");
+        }
+    }
+
+    private static void RequireOpen(int fd, string argument)
+    {
+        const int F_GETFD = 1;
+        if (!Syscall.Quick(SyscallNumber.fcntl, fd, F_GETFD).Failed) return;
+        throw new CheckpointException(ErrorCode.Usage, $"descriptor {fd} is not open")
+        {
+            Object = "--inherit-fd " + argument,
+            Remedy = $"Open it for criu-pmem, for example with {fd}<FILE or {fd}>FILE behind the command.",
+        };
+    }
+}

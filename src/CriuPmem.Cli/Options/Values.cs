@@ -1,0 +1,94 @@
+using System.Globalization;
+using CriuPmem.Engine;
+
+namespace CriuPmem.Cli.Options;
+
+/// <summary>From the words of an option to its value. Each throws <see cref="FormatException"/> with a plain cause.</summary>
+internal static class Values
+{
+    /// <summary>A flag: absent value means on.</summary>
+    public static bool Flag(IReadOnlyList<string> words) => words.Count == 0 || words[0] != "false";
+
+    /// <summary>A text as it is.</summary>
+    public static string? Text(IReadOnlyList<string> words) => words[^1];
+
+    /// <summary>All texts as they are.</summary>
+    public static string[] Texts(IReadOnlyList<string> words) => [.. words];
+
+    /// <summary>A pid.</summary>
+    public static int Pid(IReadOnlyList<string> words) =>
+        TryWhole(words[^1], out long pid) && pid is >= 1 and <= int.MaxValue
+            ? (int)pid
+            : throw new FormatException($"'{words[^1]}' is not a pid (a whole number from 1)");
+
+    /// <summary>A descriptor of this process.</summary>
+    public static int[] Descriptors(IReadOnlyList<string> words) => [.. words.Select(Descriptor)];
+
+    /// <summary>A number of seconds.</summary>
+    public static int Seconds(IReadOnlyList<string> words) =>
+        TryWhole(words[^1], out long seconds) && seconds is >= 0 and <= int.MaxValue
+            ? (int)seconds
+            : throw new FormatException($"'{words[^1]}' is not a number of seconds");
+
+    /// <summary>A level of verbosity.</summary>
+    public static int Level(IReadOnlyList<string> words) =>
+        TryWhole(words[^1], out long level) && level is >= 0 and <= int.MaxValue
+            ? (int)Math.Min(level, Kernel.EngineLog.LevelDebug)
+            : throw new FormatException($"'{words[^1]}' is not a level: 0 (nothing) to 4 (everything)");
+
+    /// <summary>A number of bytes, with K, M or G behind it for kibi-, mebi- and gibibytes.</summary>
+    public static long Size(IReadOnlyList<string> words)
+    {
+        string word = words[^1];
+        int shift = word.Length == 0 ? 0 : char.ToUpperInvariant(word[^1]) switch { 'K' => 10, 'M' => 20, 'G' => 30, _ => 0 };
+        if (!TryWhole(shift == 0 ? word : word[..^1], out long size) || size < 0 || size > long.MaxValue >> shift)
+        {
+            throw new FormatException($"'{word}' is not a size (bytes, or with K, M or G behind: 512K, 64M)");
+        }
+
+        return size << shift;
+    }
+
+    /// <summary>What is compared before a file is opened again.</summary>
+    public static FileValidation Validation(IReadOnlyList<string> words) => words[^1] switch
+    {
+        "buildid" => FileValidation.BuildId,
+        "filesize" => FileValidation.FileSize,
+        _ => throw new FormatException($"'{words[^1]}' is not a method: buildid or filesize"),
+    };
+
+    /// <summary>CPU capabilities: names with commas between; <c>^</c> before one takes it out.</summary>
+    /// <remarks>A list that begins with <c>^</c> starts from the default, any other from nothing.</remarks>
+    public static CpuCapability CpuCapabilities(IReadOnlyList<string> words)
+    {
+        const CpuCapability all = CpuCapability.Fpu | CpuCapability.Cpu | CpuCapability.Instructions;
+        CpuCapability chosen = words[^1].StartsWith('^') ? CpuCapability.Default : CpuCapability.None;
+        foreach (string word in words[^1].Split(','))
+        {
+            bool without = word.StartsWith('^');
+            CpuCapability one = word.TrimStart('^') switch
+            {
+                "fpu" => CpuCapability.Fpu,
+                "ins" => CpuCapability.Instructions,
+                "cpu" => CpuCapability.Cpu,
+                "all" => all,
+                "none" when !without => CpuCapability.None,
+                _ => throw new FormatException($"'{word}' is not a capability: fpu, ins, cpu, all or none, with ^ before one to leave it out"),
+            };
+            if (without) chosen &= ~one;
+            else if (word == "none") chosen = CpuCapability.None;
+            else chosen |= one;
+        }
+
+        return chosen;
+    }
+
+    private static int Descriptor(string word) =>
+        TryWhole(word, out long fd) && fd is >= 0 and <= int.MaxValue
+            ? (int)fd
+            : throw new FormatException($"'{word}' is not a file descriptor (a whole number from 0)");
+
+    /// <summary>A whole number in decimal digits alone: no sign, no blanks.</summary>
+    internal static bool TryWhole(string word, out long value) =>
+        long.TryParse(word, NumberStyles.None, CultureInfo.InvariantCulture, out value);
+}

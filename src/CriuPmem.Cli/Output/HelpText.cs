@@ -1,0 +1,141 @@
+using System.Text;
+using CriuPmem.Cli.Options;
+
+namespace CriuPmem.Cli.Output;
+
+/// <summary>The text of --help: from the catalogues, in groups, at most 80 columns wide.</summary>
+internal static class HelpText
+{
+    private const int Columns = 80;
+    private const int Indent = 28;
+
+    private static readonly (OptionGroup Group, string Title, string[] Commands)[] Groups =
+    [
+        (OptionGroup.Snapshot, "Snapshot", ["dump", "restore"]),
+        (OptionGroup.Dump, "Dump", ["dump"]),
+        (OptionGroup.Restore, "Restore", ["restore"]),
+        (OptionGroup.Resources, "Resources of the tree (dump and restore)", ["dump", "restore"]),
+        (OptionGroup.Check, "Check", ["check"]),
+        (OptionGroup.Log, "Log and statistics", ["dump", "restore", "check"]),
+        (OptionGroup.General, "General", ["dump", "restore", "check"]),
+    ];
+
+    /// <summary>The help for one command, or for all when <paramref name="command"/> is null.</summary>
+    public static string Build(CommandSpec? command, bool colour)
+    {
+        var text = new StringBuilder();
+        string? only = command is { Instead: null } ? command.Name : null;
+        WriteUsage(text, only, colour);
+        foreach ((OptionGroup group, string title, string[] commands) in Groups)
+        {
+            if (only is not null && !commands.Contains(only)) continue;
+            Title(text, title, colour);
+            foreach (OptionSpec spec in OptionCatalog.Built.Where(spec => spec.Group == group)) Entry(text, Names(spec), spec.Help);
+        }
+
+        text.Append('\n');
+        Paragraph(text, 0, "A flag is taken back by --no- before its name (--no-display-stats), names may be shortened as long as they "
+            + "are unmistakable, and the value of -v and --cpu-cap is attached (-v4, --cpu-cap=ins).");
+        if (only is null) WriteNotBuilt(text, colour);
+        return text.ToString();
+    }
+
+    /// <summary>What is printed when nothing was asked for.</summary>
+    public static string BuildShort(bool colour)
+    {
+        var text = new StringBuilder();
+        WriteUsage(text, null, colour);
+        return text.Append("\ncriu-pmem --help tells all options, criu-pmem COMMAND --help those of one command.\n").ToString();
+    }
+
+    private static void WriteUsage(StringBuilder text, string? only, bool colour)
+    {
+        if (only is null)
+        {
+            Paragraph(text, 0, "criu-pmem saves running programs, whole process trees, to a directory, and brings them back.");
+            Title(text, "Usage", colour);
+            text.Append("  criu-pmem dump -t PID -D DIR [option ...]\n");
+            text.Append("  criu-pmem restore -D DIR [option ...]\n");
+            text.Append("  criu-pmem check [--all | --feature NAME]\n");
+            Title(text, "Commands", colour);
+            foreach (CommandSpec one in CommandSpec.Every.Where(static one => one.Instead is null)) Entry(text, "  " + one.Name, one.Help);
+            return;
+        }
+
+        Paragraph(text, 0, only switch
+        {
+            "dump" => "criu-pmem dump saves a process tree to a directory and ends it (or leaves it running, with -R).",
+            "restore" => "criu-pmem restore brings a saved process tree back, with its pids.",
+            _ => "criu-pmem check tells whether this kernel has what dump and restore need.",
+        });
+        Title(text, "Usage", colour);
+        text.Append(only switch
+        {
+            "dump" => "  criu-pmem dump -t PID -D DIR [option ...]\n",
+            "restore" => "  criu-pmem restore -D DIR [option ...]\n",
+            _ => "  criu-pmem check [--all | --feature NAME]\n",
+        });
+    }
+
+    private static void WriteNotBuilt(StringBuilder text, bool colour)
+    {
+        Title(text, "Known from CRIU, and refused by this version", colour);
+        Paragraph(text, 2, string.Join(", ", CommandSpec.Every.Where(static one => one.Instead is not null).Select(static one => one.Name)) + ";");
+        Paragraph(text, 2, string.Join(", ", OptionCatalog.Every.Where(static spec => spec.IsNotBuilt).Select(static spec => spec.ToString())));
+        text.Append("\nMore: man criu-pmem\n");
+    }
+
+    private static string Names(OptionSpec spec)
+    {
+        string value = spec.Shape switch
+        {
+            ValueShape.Flag => "",
+            ValueShape.Optional => $"[={spec.ValueName}]",
+            _ => " " + spec.ValueName,
+        };
+        return spec.Short == '\0' ? $"      --{spec.Name}{value}" : $"  -{spec.Short}, --{spec.Name}{value}";
+    }
+
+    private static void Title(StringBuilder text, string title, bool colour) =>
+        text.Append('\n').Append(colour ? $"\e[1m{title}\e[0m" : title).Append('\n');
+
+    private static void Entry(StringBuilder text, string names, string help)
+    {
+        text.Append(names);
+        if (names.Length + 2 > Indent) text.Append('\n').Append(' ', Indent);
+        else text.Append(' ', Indent - names.Length);
+        Wrap(text, Indent, Indent, help);
+    }
+
+    private static void Paragraph(StringBuilder text, int indent, string words)
+    {
+        text.Append(' ', indent);
+        Wrap(text, indent, indent, words);
+    }
+
+    private static void Wrap(StringBuilder text, int indent, int column, string words)
+    {
+        bool first = true;
+        foreach (string word in words.Split(' '))
+        {
+            if (!first && column + 1 + word.Length > Columns)
+            {
+                text.Append('\n').Append(' ', indent);
+                column = indent;
+                first = true;
+            }
+
+            if (!first)
+            {
+                text.Append(' ');
+                column++;
+            }
+
+            text.Append(word);
+            column += word.Length;
+            first = false;
+        }
+
+        text.Append('\n');
+    }
+}

@@ -14,7 +14,7 @@ internal static class StatsReport
     /// <summary>The report of a dump: from the file the engine has written, else from its result.</summary>
     public static string Dump(int workDirectoryFd, DumpResult result)
     {
-        dump_stats_entry stats = TryRead(workDirectoryFd, "stats-dump")?.Dump ?? new dump_stats_entry
+        DumpStatsEntry stats = TryRead(workDirectoryFd, "stats-dump")?.Dump ?? new DumpStatsEntry
         {
             FreezingTime = (uint)result.FreezingMicroseconds,
             FrozenTime = (uint)result.FrozenMicroseconds,
@@ -36,7 +36,7 @@ internal static class StatsReport
     /// <summary>The report of a restore.</summary>
     public static string Restore(int workDirectoryFd, RestoreResult result)
     {
-        restore_stats_entry stats = TryRead(workDirectoryFd, "stats-restore")?.Restore ?? new restore_stats_entry
+        RestoreStatsEntry stats = TryRead(workDirectoryFd, "stats-restore")?.Restore ?? new RestoreStatsEntry
         {
             RestoreTime = (uint)result.TotalMicroseconds,
             PagesRestored = (ulong)result.MemoryBytes / 4096,
@@ -53,7 +53,7 @@ internal static class StatsReport
     private static void Pages(StringBuilder text, string name, ulong count) => text.Append($"{name}: {count} (0x{count:x})\n");
 
     // u32 service magic, u32 kind, u32 length, then the message.
-    private static stats_entry? TryRead(int directoryFd, string name)
+    private static StatsEntry? TryRead(int directoryFd, string name)
     {
         if (SmallFile.TryRead(name, out byte[] bytes, directoryFd).Failed || bytes.Length < 12) return null;
         if (BinaryPrimitives.ReadUInt32LittleEndian(bytes) != ServiceMagic) return null;
@@ -62,7 +62,7 @@ internal static class StatsReport
         if (length > bytes.Length - 12) return null;
         try
         {
-            return stats_entry.Parser.ParseFrom(bytes, 12, (int)length);
+            return StatsEntry.Parser.ParseFrom(bytes, 12, (int)length);
         }
         catch (Google.Protobuf.InvalidProtocolBufferException)
         {

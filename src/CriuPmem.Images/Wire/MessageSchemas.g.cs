@@ -9,66 +9,66 @@ namespace CriuPmem.Images.Wire;
 
 internal static partial class MessageSchemas
 {
-    private static readonly EnumSchema[] Enumerations =
-    [
+    private static readonly EnumSchema[] Enumerations = new EnumSchema[]
+    {
         // 0
-        new("remap_type", [0, 1, 2], ["LINKED", "GHOST", "PROCFS"]),
+        new EnumSchema("remap_type", new[] { 0, 1, 2 }, new[] { "LINKED", "GHOST", "PROCFS" }),
         // 1
-        new("fh_entry_sizes", [16], ["min_entries"]),
+        new EnumSchema("fh_entry_sizes", new[] { 16 }, new[] { "min_entries" }),
         // 2
-        new("mark_type", [1, 2], ["INODE", "MOUNT"]),
+        new EnumSchema("mark_type", new[] { 1, 2 }, new[] { "INODE", "MOUNT" }),
         // 3
-        new("fd_types", [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 65534, 65535], ["UND", "REG", "PIPE", "FIFO", "INETSK", "UNIXSK", "EVENTFD", "EVENTPOLL", "INOTIFY", "SIGNALFD", "PACKETSK", "TTY", "FANOTIFY", "NETLINKSK", "NS", "TUNF", "EXT", "TIMERFD", "MEMFD", "BPFMAP", "PIDFD", "CTL_TTY", "AUTOFS_PIPE"]),
+        new EnumSchema("fd_types", new[] { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 65534, 65535 }, new[] { "UND", "REG", "PIPE", "FIFO", "INETSK", "UNIXSK", "EVENTFD", "EVENTPOLL", "INOTIFY", "SIGNALFD", "PACKETSK", "TTY", "FANOTIFY", "NETLINKSK", "NS", "TUNF", "EXT", "TIMERFD", "MEMFD", "BPFMAP", "PIDFD", "CTL_TTY", "AUTOFS_PIPE" }),
         // 4
-        new("lsmtype", [0, 1, 2], ["NO_LSM", "SELINUX", "APPARMOR"]),
+        new EnumSchema("lsmtype", new[] { 0, 1, 2 }, new[] { "NO_LSM", "SELINUX", "APPARMOR" }),
         // 5
-        new("fstype", [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 23], ["UNSUPPORTED", "PROC", "SYSFS", "DEVTMPFS", "BINFMT_MISC", "TMPFS", "DEVPTS", "SIMFS", "PSTORE", "SECURITYFS", "FUSECTL", "DEBUGFS", "CGROUP", "AUFS", "MQUEUE", "FUSE", "AUTO", "OVERLAYFS", "AUTOFS", "TRACEFS", "CGROUP2"]),
+        new EnumSchema("fstype", new[] { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 23 }, new[] { "UNSUPPORTED", "PROC", "SYSFS", "DEVTMPFS", "BINFMT_MISC", "TMPFS", "DEVPTS", "SIMFS", "PSTORE", "SECURITYFS", "FUSECTL", "DEBUGFS", "CGROUP", "AUFS", "MQUEUE", "FUSE", "AUTO", "OVERLAYFS", "AUTOFS", "TRACEFS", "CGROUP2" }),
         // 6
-        new("nd_type", [1, 2, 3, 4, 5, 6, 7, 8], ["LOOPBACK", "VETH", "TUN", "EXTLINK", "VENET", "BRIDGE", "MACVLAN", "SIT"]),
+        new EnumSchema("nd_type", new[] { 1, 2, 3, 4, 5, 6, 7, 8 }, new[] { "LOOPBACK", "VETH", "TUN", "EXTLINK", "VENET", "BRIDGE", "MACVLAN", "SIT" }),
         // 7
-        new("SysctlType", [5, 6], ["CTL_STR", "CTL_32"]),
+        new EnumSchema("SysctlType", new[] { 5, 6 }, new[] { "CTL_STR", "CTL_32" }),
         // 8
-        new("criu_cg_mode", [0, 1, 2, 3, 4, 5, 6], ["IGNORE", "CG_NONE", "PROPS", "SOFT", "FULL", "STRICT", "DEFAULT"]),
+        new EnumSchema("criu_cg_mode", new[] { 0, 1, 2, 3, 4, 5, 6 }, new[] { "IGNORE", "CG_NONE", "PROPS", "SOFT", "FULL", "STRICT", "DEFAULT" }),
         // 9
-        new("criu_network_lock_method", [1, 2, 3], ["IPTABLES", "NFTABLES", "SKIP"]),
+        new EnumSchema("criu_network_lock_method", new[] { 1, 2, 3 }, new[] { "IPTABLES", "NFTABLES", "SKIP" }),
         // 10
-        new("criu_pre_dump_mode", [1, 2], ["SPLICE", "VM_READ"]),
+        new EnumSchema("criu_pre_dump_mode", new[] { 1, 2 }, new[] { "SPLICE", "VM_READ" }),
         // 11
-        new("criu_req_type", [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13], ["EMPTY", "DUMP", "RESTORE", "CHECK", "PRE_DUMP", "PAGE_SERVER", "NOTIFY", "CPUINFO_DUMP", "CPUINFO_CHECK", "FEATURE_CHECK", "VERSION", "WAIT_PID", "PAGE_SERVER_CHLD", "SINGLE_PRE_DUMP"]),
+        new EnumSchema("criu_req_type", new[] { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13 }, new[] { "EMPTY", "DUMP", "RESTORE", "CHECK", "PRE_DUMP", "PAGE_SERVER", "NOTIFY", "CPUINFO_DUMP", "CPUINFO_CHECK", "FEATURE_CHECK", "VERSION", "WAIT_PID", "PAGE_SERVER_CHLD", "SINGLE_PRE_DUMP" }),
         // 12
-        new("sk_shutdown", [0, 1, 2, 3], ["NONE", "READ", "WRITE", "BOTH"]),
+        new EnumSchema("sk_shutdown", new[] { 0, 1, 2, 3 }, new[] { "NONE", "READ", "WRITE", "BOTH" }),
         // 13
-        new("user_x86_regs_mode", [1, 2], ["NATIVE", "COMPAT"]),
+        new EnumSchema("user_x86_regs_mode", new[] { 1, 2 }, new[] { "NATIVE", "COMPAT" }),
         // 14
-        new("seccomp_mode", [0, 1, 2], ["disabled", "strict", "filter"]),
+        new EnumSchema("seccomp_mode", new[] { 0, 1, 2 }, new[] { "disabled", "strict", "filter" }),
         // 15
-        new("TtyType", [0, 1, 2, 3, 4, 5, 6], ["UNKNOWN", "PTY", "CONSOLE", "VT", "CTTY", "EXT_TTY", "SERIAL"]),
+        new EnumSchema("TtyType", new[] { 0, 1, 2, 3, 4, 5, 6 }, new[] { "UNKNOWN", "PTY", "CONSOLE", "VT", "CTTY", "EXT_TTY", "SERIAL" }),
         // 16
-        new("cpuinfo_x86_entry.vendor", [0, 1, 2], ["UNKNOWN", "INTEL", "AMD"]),
+        new EnumSchema("cpuinfo_x86_entry.vendor", new[] { 0, 1, 2 }, new[] { "UNKNOWN", "INTEL", "AMD" }),
         // 17
-        new("core_entry.march", [0, 1, 2, 3, 4, 5, 6, 7, 8], ["UNKNOWN", "X86_64", "ARM", "AARCH64", "PPC64", "S390", "MIPS", "LOONGARCH64", "RISCV64"]),
-    ];
+        new EnumSchema("core_entry.march", new[] { 0, 1, 2, 3, 4, 5, 6, 7, 8 }, new[] { "UNKNOWN", "X86_64", "ARM", "AARCH64", "PPC64", "S390", "MIPS", "LOONGARCH64", "RISCV64" }),
+    };
 
-    private static readonly MessageSchema[] Messages =
-    [
+    private static readonly MessageSchema[] Messages = new MessageSchema[]
+    {
         // 0
-        new("fown_entry", typeof(CriuPmem.Images.Messages.FownEntry),
-        [
+        new MessageSchema("fown_entry", typeof(CriuPmem.Images.Messages.FownEntry), new FieldSchema[]
+        {
             Req(1, "uid", K.UInt32),
             Req(2, "euid", K.UInt32),
             Req(3, "signum", K.UInt32),
             Req(4, "pid_type", K.UInt32),
             Req(5, "pid", K.UInt32),
-        ]),
+        }),
         // 1
-        new("timeval", typeof(CriuPmem.Images.Messages.Timeval),
-        [
+        new MessageSchema("timeval", typeof(CriuPmem.Images.Messages.Timeval), new FieldSchema[]
+        {
             Req(1, "tv_sec", K.UInt64),
             Req(2, "tv_usec", K.UInt64),
-        ]),
+        }),
         // 2
-        new("reg_file_entry", typeof(CriuPmem.Images.Messages.RegFileEntry),
-        [
+        new MessageSchema("reg_file_entry", typeof(CriuPmem.Images.Messages.RegFileEntry), new FieldSchema[]
+        {
             Req(1, "id", K.UInt32),
             Req(2, "flags", K.UInt32),
             Req(3, "pos", K.UInt64),
@@ -82,17 +82,17 @@ internal static partial class MessageSchemas
             F(12, "checksum", K.UInt32),
             F(13, "checksum_config", K.UInt32),
             F(14, "checksum_parameter", K.UInt32),
-        ]),
+        }),
         // 3
-        new("remap_file_path_entry", typeof(CriuPmem.Images.Messages.RemapFilePathEntry),
-        [
+        new MessageSchema("remap_file_path_entry", typeof(CriuPmem.Images.Messages.RemapFilePathEntry), new FieldSchema[]
+        {
             Req(1, "orig_id", K.UInt32),
             Req(2, "remap_id", K.UInt32),
             F(3, "remap_type", K.Enum, 0),
-        ]),
+        }),
         // 4
-        new("ghost_file_entry", typeof(CriuPmem.Images.Messages.GhostFileEntry),
-        [
+        new MessageSchema("ghost_file_entry", typeof(CriuPmem.Images.Messages.GhostFileEntry), new FieldSchema[]
+        {
             Req(1, "uid", K.UInt32),
             Req(2, "gid", K.UInt32),
             Req(3, "mode", K.UInt32),
@@ -104,42 +104,42 @@ internal static partial class MessageSchemas
             F(9, "chunks", K.Bool),
             F(10, "size", K.UInt64),
             F(11, "symlnk_target", K.Bytes),
-        ]),
+        }),
         // 5
-        new("ghost_chunk_entry", typeof(CriuPmem.Images.Messages.GhostChunkEntry),
-        [
+        new MessageSchema("ghost_chunk_entry", typeof(CriuPmem.Images.Messages.GhostChunkEntry), new FieldSchema[]
+        {
             Req(1, "len", K.UInt64),
             Req(2, "off", K.UInt64),
-        ]),
+        }),
         // 6
-        new("file_lock_entry", typeof(CriuPmem.Images.Messages.FileLockEntry),
-        [
+        new MessageSchema("file_lock_entry", typeof(CriuPmem.Images.Messages.FileLockEntry), new FieldSchema[]
+        {
             Req(1, "flag", K.UInt32),
             Req(2, "type", K.UInt32),
             Req(3, "pid", K.Int32),
             Req(4, "fd", K.Int32),
             Req(5, "start", K.Int64),
             Req(6, "len", K.Int64),
-        ]),
+        }),
         // 7
-        new("fh_entry", typeof(CriuPmem.Images.Messages.FhEntry),
-        [
+        new MessageSchema("fh_entry", typeof(CriuPmem.Images.Messages.FhEntry), new FieldSchema[]
+        {
             Req(1, "bytes", K.UInt32),
             Req(2, "type", K.UInt32),
             Rep(3, "handle", K.UInt64),
             F(4, "path", K.Bytes),
             F(5, "mnt_id", K.UInt32),
-        ]),
+        }),
         // 8
-        new("irmap_cache_entry", typeof(CriuPmem.Images.Messages.IrmapCacheEntry),
-        [
+        new MessageSchema("irmap_cache_entry", typeof(CriuPmem.Images.Messages.IrmapCacheEntry), new FieldSchema[]
+        {
             Req(1, "dev", K.UInt32),
             Req(2, "inode", K.UInt64),
             Req(3, "path", K.Bytes),
-        ]),
+        }),
         // 9
-        new("inotify_wd_entry", typeof(CriuPmem.Images.Messages.InotifyWdEntry),
-        [
+        new MessageSchema("inotify_wd_entry", typeof(CriuPmem.Images.Messages.InotifyWdEntry), new FieldSchema[]
+        {
             Req(1, "id", K.UInt32),
             Req(2, "i_ino", K.UInt64),
             Req(3, "mask", K.UInt32),
@@ -147,30 +147,30 @@ internal static partial class MessageSchemas
             Req(5, "s_dev", K.UInt32),
             Req(6, "wd", K.UInt32),
             Req(7, "f_handle", K.Message, 7),
-        ]),
+        }),
         // 10
-        new("inotify_file_entry", typeof(CriuPmem.Images.Messages.InotifyFileEntry),
-        [
+        new MessageSchema("inotify_file_entry", typeof(CriuPmem.Images.Messages.InotifyFileEntry), new FieldSchema[]
+        {
             Req(1, "id", K.UInt32),
             Req(2, "flags", K.UInt32),
             Req(4, "fown", K.Message, 0),
             Rep(5, "wd", K.Message, 9),
-        ]),
+        }),
         // 11
-        new("fanotify_inode_mark_entry", typeof(CriuPmem.Images.Messages.FanotifyInodeMarkEntry),
-        [
+        new MessageSchema("fanotify_inode_mark_entry", typeof(CriuPmem.Images.Messages.FanotifyInodeMarkEntry), new FieldSchema[]
+        {
             Req(1, "i_ino", K.UInt64),
             Req(2, "f_handle", K.Message, 7),
-        ]),
+        }),
         // 12
-        new("fanotify_mount_mark_entry", typeof(CriuPmem.Images.Messages.FanotifyMountMarkEntry),
-        [
+        new MessageSchema("fanotify_mount_mark_entry", typeof(CriuPmem.Images.Messages.FanotifyMountMarkEntry), new FieldSchema[]
+        {
             Req(1, "mnt_id", K.UInt32),
             F(2, "path", K.String),
-        ]),
+        }),
         // 13
-        new("fanotify_mark_entry", typeof(CriuPmem.Images.Messages.FanotifyMarkEntry),
-        [
+        new MessageSchema("fanotify_mark_entry", typeof(CriuPmem.Images.Messages.FanotifyMarkEntry), new FieldSchema[]
+        {
             Req(1, "id", K.UInt32),
             Req(2, "type", K.Enum, 2),
             Req(3, "mflags", K.UInt32),
@@ -179,50 +179,50 @@ internal static partial class MessageSchemas
             Req(6, "s_dev", K.UInt32),
             F(7, "ie", K.Message, 11),
             F(8, "me", K.Message, 12),
-        ]),
+        }),
         // 14
-        new("fanotify_file_entry", typeof(CriuPmem.Images.Messages.FanotifyFileEntry),
-        [
+        new MessageSchema("fanotify_file_entry", typeof(CriuPmem.Images.Messages.FanotifyFileEntry), new FieldSchema[]
+        {
             Req(1, "id", K.UInt32),
             Req(2, "flags", K.UInt32),
             Req(3, "fown", K.Message, 0),
             Req(4, "faflags", K.UInt32),
             Req(5, "evflags", K.UInt32),
             Rep(6, "mark", K.Message, 13),
-        ]),
+        }),
         // 15
-        new("pipe_entry", typeof(CriuPmem.Images.Messages.PipeEntry),
-        [
+        new MessageSchema("pipe_entry", typeof(CriuPmem.Images.Messages.PipeEntry), new FieldSchema[]
+        {
             Req(1, "id", K.UInt32),
             Req(2, "pipe_id", K.UInt32),
             Req(3, "flags", K.UInt32),
             Req(4, "fown", K.Message, 0),
-        ]),
+        }),
         // 16
-        new("pipe_data_entry", typeof(CriuPmem.Images.Messages.PipeDataEntry),
-        [
+        new MessageSchema("pipe_data_entry", typeof(CriuPmem.Images.Messages.PipeDataEntry), new FieldSchema[]
+        {
             Req(1, "pipe_id", K.UInt32),
             Req(2, "bytes", K.UInt32),
             F(3, "size", K.UInt32),
-        ]),
+        }),
         // 17
-        new("fifo_entry", typeof(CriuPmem.Images.Messages.FifoEntry),
-        [
+        new MessageSchema("fifo_entry", typeof(CriuPmem.Images.Messages.FifoEntry), new FieldSchema[]
+        {
             Req(1, "id", K.UInt32),
             Req(2, "pipe_id", K.UInt32),
             F(3, "regf_id", K.UInt32),
-        ]),
+        }),
         // 18
-        new("eventfd_file_entry", typeof(CriuPmem.Images.Messages.EventfdFileEntry),
-        [
+        new MessageSchema("eventfd_file_entry", typeof(CriuPmem.Images.Messages.EventfdFileEntry), new FieldSchema[]
+        {
             Req(1, "id", K.UInt32),
             Req(2, "flags", K.UInt32),
             Req(3, "fown", K.Message, 0),
             Req(4, "counter", K.UInt64),
-        ]),
+        }),
         // 19
-        new("eventpoll_tfd_entry", typeof(CriuPmem.Images.Messages.EventpollTfdEntry),
-        [
+        new MessageSchema("eventpoll_tfd_entry", typeof(CriuPmem.Images.Messages.EventpollTfdEntry), new FieldSchema[]
+        {
             Req(1, "id", K.UInt32),
             Req(2, "tfd", K.UInt32),
             Req(3, "events", K.UInt32),
@@ -230,26 +230,26 @@ internal static partial class MessageSchemas
             F(5, "dev", K.UInt32),
             F(6, "inode", K.UInt64),
             F(7, "pos", K.UInt64),
-        ]),
+        }),
         // 20
-        new("eventpoll_file_entry", typeof(CriuPmem.Images.Messages.EventpollFileEntry),
-        [
+        new MessageSchema("eventpoll_file_entry", typeof(CriuPmem.Images.Messages.EventpollFileEntry), new FieldSchema[]
+        {
             Req(1, "id", K.UInt32),
             Req(2, "flags", K.UInt32),
             Req(3, "fown", K.Message, 0),
             Rep(4, "tfd", K.Message, 19),
-        ]),
+        }),
         // 21
-        new("signalfd_entry", typeof(CriuPmem.Images.Messages.SignalfdEntry),
-        [
+        new MessageSchema("signalfd_entry", typeof(CriuPmem.Images.Messages.SignalfdEntry), new FieldSchema[]
+        {
             Req(1, "id", K.UInt32),
             Req(2, "flags", K.UInt32),
             Req(3, "fown", K.Message, 0),
             Req(4, "sigmask", K.UInt64),
-        ]),
+        }),
         // 22
-        new("timerfd_entry", typeof(CriuPmem.Images.Messages.TimerfdEntry),
-        [
+        new MessageSchema("timerfd_entry", typeof(CriuPmem.Images.Messages.TimerfdEntry), new FieldSchema[]
+        {
             Req(1, "id", K.UInt32),
             Req(2, "flags", K.UInt32),
             Req(3, "fown", K.Message, 0),
@@ -260,41 +260,41 @@ internal static partial class MessageSchemas
             Req(8, "vnsec", K.UInt64),
             Req(9, "isec", K.UInt64),
             Req(10, "insec", K.UInt64),
-        ]),
+        }),
         // 23
-        new("ext_file_entry", typeof(CriuPmem.Images.Messages.ExtFileEntry),
-        [
+        new MessageSchema("ext_file_entry", typeof(CriuPmem.Images.Messages.ExtFileEntry), new FieldSchema[]
+        {
             Req(1, "id", K.UInt32),
             Req(5, "fown", K.Message, 0),
-        ]),
+        }),
         // 24
-        new("ns_file_entry", typeof(CriuPmem.Images.Messages.NsFileEntry),
-        [
+        new MessageSchema("ns_file_entry", typeof(CriuPmem.Images.Messages.NsFileEntry), new FieldSchema[]
+        {
             Req(1, "id", K.UInt32),
             Req(2, "ns_id", K.UInt32),
             Req(3, "ns_cflag", K.UInt32),
             Req(4, "flags", K.UInt32),
-        ]),
+        }),
         // 25
-        new("tunfile_entry", typeof(CriuPmem.Images.Messages.TunfileEntry),
-        [
+        new MessageSchema("tunfile_entry", typeof(CriuPmem.Images.Messages.TunfileEntry), new FieldSchema[]
+        {
             Req(1, "id", K.UInt32),
             F(2, "netdev", K.String),
             F(3, "detached", K.Bool),
             F(4, "ns_id", K.UInt32),
-        ]),
+        }),
         // 26
-        new("tun_link_entry", typeof(CriuPmem.Images.Messages.TunLinkEntry),
-        [
+        new MessageSchema("tun_link_entry", typeof(CriuPmem.Images.Messages.TunLinkEntry), new FieldSchema[]
+        {
             Req(1, "flags", K.UInt32),
             Req(2, "owner", K.Int32),
             Req(3, "group", K.Int32),
             Req(4, "vnethdr", K.UInt32),
             Req(5, "sndbuf", K.UInt32),
-        ]),
+        }),
         // 27
-        new("bpfmap_file_entry", typeof(CriuPmem.Images.Messages.BpfmapFileEntry),
-        [
+        new MessageSchema("bpfmap_file_entry", typeof(CriuPmem.Images.Messages.BpfmapFileEntry), new FieldSchema[]
+        {
             Req(1, "id", K.UInt32),
             Req(2, "flags", K.UInt32),
             Req(3, "pos", K.UInt64),
@@ -311,36 +311,36 @@ internal static partial class MessageSchemas
             Req(14, "ifindex", K.UInt32),
             F(15, "mnt_id", K.SInt32),
             F(16, "map_extra", K.UInt64),
-        ]),
+        }),
         // 28
-        new("bpfmap_data_entry", typeof(CriuPmem.Images.Messages.BpfmapDataEntry),
-        [
+        new MessageSchema("bpfmap_data_entry", typeof(CriuPmem.Images.Messages.BpfmapDataEntry), new FieldSchema[]
+        {
             Req(1, "map_id", K.UInt32),
             Req(2, "keys_bytes", K.UInt32),
             Req(3, "values_bytes", K.UInt32),
             Req(4, "count", K.UInt32),
-        ]),
+        }),
         // 29
-        new("pidfd_entry", typeof(CriuPmem.Images.Messages.PidfdEntry),
-        [
+        new MessageSchema("pidfd_entry", typeof(CriuPmem.Images.Messages.PidfdEntry), new FieldSchema[]
+        {
             Req(1, "id", K.UInt32),
             Req(2, "ino", K.UInt32),
             Req(3, "flags", K.UInt32),
             Req(4, "nspid", K.Int32),
             Req(5, "fown", K.Message, 0),
-        ]),
+        }),
         // 30
-        new("fdinfo_entry", typeof(CriuPmem.Images.Messages.FdinfoEntry),
-        [
+        new MessageSchema("fdinfo_entry", typeof(CriuPmem.Images.Messages.FdinfoEntry), new FieldSchema[]
+        {
             Req(1, "id", K.UInt32),
             Req(2, "flags", K.UInt32),
             Req(3, "type", K.Enum, 3),
             Req(4, "fd", K.UInt32),
             F(5, "xattr_security_selinux", K.String),
-        ]),
+        }),
         // 31
-        new("file_entry", typeof(CriuPmem.Images.Messages.FileEntry),
-        [
+        new MessageSchema("file_entry", typeof(CriuPmem.Images.Messages.FileEntry), new FieldSchema[]
+        {
             Req(1, "type", K.Enum, 3),
             Req(2, "id", K.UInt32),
             F(3, "reg", K.Message, 2),
@@ -363,10 +363,10 @@ internal static partial class MessageSchemas
             F(20, "memfd", K.Message, 50),
             F(21, "bpf", K.Message, 27),
             F(22, "pidfd", K.Message, 29),
-        ]),
+        }),
         // 32
-        new("autofs_entry", typeof(CriuPmem.Images.Messages.AutofsEntry),
-        [
+        new MessageSchema("autofs_entry", typeof(CriuPmem.Images.Messages.AutofsEntry), new FieldSchema[]
+        {
             Req(1, "fd", K.Int32),
             Req(2, "pgrp", K.Int32),
             Req(3, "timeout", K.Int32),
@@ -376,15 +376,15 @@ internal static partial class MessageSchemas
             F(7, "uid", K.Int32),
             F(8, "gid", K.Int32),
             F(9, "read_fd", K.Int32),
-        ]),
+        }),
         // 33
-        new("plugins_entry", typeof(CriuPmem.Images.Messages.PluginsEntry),
-        [
+        new MessageSchema("plugins_entry", typeof(CriuPmem.Images.Messages.PluginsEntry), new FieldSchema[]
+        {
             Rep(12, "plugins", K.String),
-        ]),
+        }),
         // 34
-        new("inventory_entry", typeof(CriuPmem.Images.Messages.InventoryEntry),
-        [
+        new MessageSchema("inventory_entry", typeof(CriuPmem.Images.Messages.InventoryEntry), new FieldSchema[]
+        {
             Req(1, "img_version", K.UInt32),
             F(2, "fdinfo_per_id", K.Bool),
             F(3, "root_ids", K.Message, 108),
@@ -398,10 +398,10 @@ internal static partial class MessageSchemas
             F(12, "plugins_entry", K.Message, 33),
             F(13, "dump_criu_run_id", K.String),
             F(14, "allow_uprobes", K.Bool),
-        ]),
+        }),
         // 35
-        new("dump_stats_entry", typeof(CriuPmem.Images.Messages.DumpStatsEntry),
-        [
+        new MessageSchema("dump_stats_entry", typeof(CriuPmem.Images.Messages.DumpStatsEntry), new FieldSchema[]
+        {
             Req(1, "freezing_time", K.UInt32),
             Req(2, "frozen_time", K.UInt32),
             Req(3, "memdump_time", K.UInt32),
@@ -416,25 +416,25 @@ internal static partial class MessageSchemas
             F(12, "shpages_scanned", K.UInt64),
             F(13, "shpages_skipped_parent", K.UInt64),
             F(14, "shpages_written", K.UInt64),
-        ]),
+        }),
         // 36
-        new("restore_stats_entry", typeof(CriuPmem.Images.Messages.RestoreStatsEntry),
-        [
+        new MessageSchema("restore_stats_entry", typeof(CriuPmem.Images.Messages.RestoreStatsEntry), new FieldSchema[]
+        {
             Req(1, "pages_compared", K.UInt64),
             Req(2, "pages_skipped_cow", K.UInt64),
             Req(3, "forking_time", K.UInt32),
             Req(4, "restore_time", K.UInt32),
             F(5, "pages_restored", K.UInt64),
-        ]),
+        }),
         // 37
-        new("stats_entry", typeof(CriuPmem.Images.Messages.StatsEntry),
-        [
+        new MessageSchema("stats_entry", typeof(CriuPmem.Images.Messages.StatsEntry), new FieldSchema[]
+        {
             F(1, "dump", K.Message, 35),
             F(2, "restore", K.Message, 36),
-        ]),
+        }),
         // 38
-        new("cpuinfo_x86_entry", typeof(CriuPmem.Images.Messages.CpuinfoX86Entry),
-        [
+        new MessageSchema("cpuinfo_x86_entry", typeof(CriuPmem.Images.Messages.CpuinfoX86Entry), new FieldSchema[]
+        {
             Req(1, "vendor_id", K.Enum, 16),
             Req(2, "cpu_family", K.UInt32),
             Req(3, "model", K.UInt32),
@@ -445,50 +445,50 @@ internal static partial class MessageSchemas
             F(8, "xfeatures_mask", K.UInt64),
             F(9, "xsave_size", K.UInt32),
             F(10, "xsave_size_max", K.UInt32),
-        ]),
+        }),
         // 39
-        new("cpuinfo_entry", typeof(CriuPmem.Images.Messages.CpuinfoEntry),
-        [
+        new MessageSchema("cpuinfo_entry", typeof(CriuPmem.Images.Messages.CpuinfoEntry), new FieldSchema[]
+        {
             Rep(1, "x86_entry", K.Message, 38),
-        ]),
+        }),
         // 40
-        new("aa_policy", typeof(CriuPmem.Images.Messages.AaPolicy),
-        [
+        new MessageSchema("aa_policy", typeof(CriuPmem.Images.Messages.AaPolicy), new FieldSchema[]
+        {
             Req(1, "name", K.String),
             Req(2, "blob", K.Bytes),
-        ]),
+        }),
         // 41
-        new("aa_namespace", typeof(CriuPmem.Images.Messages.AaNamespace),
-        [
+        new MessageSchema("aa_namespace", typeof(CriuPmem.Images.Messages.AaNamespace), new FieldSchema[]
+        {
             Req(1, "name", K.String),
             Rep(2, "policies", K.Message, 40),
             Rep(3, "namespaces", K.Message, 41),
-        ]),
+        }),
         // 42
-        new("apparmor_entry", typeof(CriuPmem.Images.Messages.ApparmorEntry),
-        [
+        new MessageSchema("apparmor_entry", typeof(CriuPmem.Images.Messages.ApparmorEntry), new FieldSchema[]
+        {
             Rep(1, "namespaces", K.Message, 41),
-        ]),
+        }),
         // 43
-        new("img_streamer_request_entry", typeof(CriuPmem.Images.Messages.ImgStreamerRequestEntry),
-        [
+        new MessageSchema("img_streamer_request_entry", typeof(CriuPmem.Images.Messages.ImgStreamerRequestEntry), new FieldSchema[]
+        {
             Req(1, "filename", K.String),
-        ]),
+        }),
         // 44
-        new("img_streamer_reply_entry", typeof(CriuPmem.Images.Messages.ImgStreamerReplyEntry),
-        [
+        new MessageSchema("img_streamer_reply_entry", typeof(CriuPmem.Images.Messages.ImgStreamerReplyEntry), new FieldSchema[]
+        {
             Req(1, "exists", K.Bool),
-        ]),
+        }),
         // 45
-        new("aio_ring_entry", typeof(CriuPmem.Images.Messages.AioRingEntry),
-        [
+        new MessageSchema("aio_ring_entry", typeof(CriuPmem.Images.Messages.AioRingEntry), new FieldSchema[]
+        {
             Req(1, "id", K.UInt64),
             Req(2, "nr_req", K.UInt32),
             Req(3, "ring_len", K.UInt32),
-        ]),
+        }),
         // 46
-        new("mm_entry", typeof(CriuPmem.Images.Messages.MmEntry),
-        [
+        new MessageSchema("mm_entry", typeof(CriuPmem.Images.Messages.MmEntry), new FieldSchema[]
+        {
             Req(1, "mm_start_code", K.UInt64),
             Req(2, "mm_end_code", K.UInt64),
             Req(3, "mm_start_data", K.UInt64),
@@ -506,10 +506,10 @@ internal static partial class MessageSchemas
             F(15, "dumpable", K.Int32),
             Rep(16, "aios", K.Message, 45),
             F(17, "thp_disabled", K.Bool),
-        ]),
+        }),
         // 47
-        new("vma_entry", typeof(CriuPmem.Images.Messages.VmaEntry),
-        [
+        new MessageSchema("vma_entry", typeof(CriuPmem.Images.Messages.VmaEntry), new FieldSchema[]
+        {
             Req(1, "start", K.UInt64),
             Req(2, "end", K.UInt64),
             Req(3, "pgoff", K.UInt64),
@@ -520,33 +520,33 @@ internal static partial class MessageSchemas
             Req(8, "fd", K.SInt64),
             F(9, "madv", K.UInt64),
             F(10, "fdflags", K.UInt32),
-        ]),
+        }),
         // 48
-        new("pagemap_head", typeof(CriuPmem.Images.Messages.PagemapHead),
-        [
+        new MessageSchema("pagemap_head", typeof(CriuPmem.Images.Messages.PagemapHead), new FieldSchema[]
+        {
             Req(1, "pages_id", K.UInt32),
-        ]),
+        }),
         // 49
-        new("pagemap_entry", typeof(CriuPmem.Images.Messages.PagemapEntry),
-        [
+        new MessageSchema("pagemap_entry", typeof(CriuPmem.Images.Messages.PagemapEntry), new FieldSchema[]
+        {
             Req(1, "vaddr", K.UInt64),
             Req(2, "compat_nr_pages", K.UInt32),
             F(3, "in_parent", K.Bool),
             F(4, "flags", K.UInt32),
             F(5, "nr_pages", K.UInt64),
-        ]),
+        }),
         // 50
-        new("memfd_file_entry", typeof(CriuPmem.Images.Messages.MemfdFileEntry),
-        [
+        new MessageSchema("memfd_file_entry", typeof(CriuPmem.Images.Messages.MemfdFileEntry), new FieldSchema[]
+        {
             Req(1, "id", K.UInt32),
             Req(2, "flags", K.UInt32),
             Req(3, "pos", K.UInt64),
             Req(4, "fown", K.Message, 0),
             Req(5, "inode_id", K.UInt32),
-        ]),
+        }),
         // 51
-        new("memfd_inode_entry", typeof(CriuPmem.Images.Messages.MemfdInodeEntry),
-        [
+        new MessageSchema("memfd_inode_entry", typeof(CriuPmem.Images.Messages.MemfdInodeEntry), new FieldSchema[]
+        {
             Req(1, "name", K.Bytes),
             Req(2, "uid", K.UInt32),
             Req(3, "gid", K.UInt32),
@@ -556,10 +556,10 @@ internal static partial class MessageSchemas
             Req(7, "inode_id", K.UInt64),
             F(8, "hugetlb_flag", K.UInt32),
             F(9, "mode", K.UInt32),
-        ]),
+        }),
         // 52
-        new("ipc_desc_entry", typeof(CriuPmem.Images.Messages.IpcDescEntry),
-        [
+        new MessageSchema("ipc_desc_entry", typeof(CriuPmem.Images.Messages.IpcDescEntry), new FieldSchema[]
+        {
             Req(1, "key", K.UInt32),
             Req(2, "uid", K.UInt32),
             Req(3, "gid", K.UInt32),
@@ -567,37 +567,37 @@ internal static partial class MessageSchemas
             Req(5, "cgid", K.UInt32),
             Req(6, "mode", K.UInt32),
             Req(7, "id", K.UInt32),
-        ]),
+        }),
         // 53
-        new("ipc_shm_entry", typeof(CriuPmem.Images.Messages.IpcShmEntry),
-        [
+        new MessageSchema("ipc_shm_entry", typeof(CriuPmem.Images.Messages.IpcShmEntry), new FieldSchema[]
+        {
             Req(1, "desc", K.Message, 52),
             Req(2, "size", K.UInt64),
             F(3, "in_pagemaps", K.Bool),
             F(4, "hugetlb_flag", K.UInt32),
-        ]),
+        }),
         // 54
-        new("ipc_sem_entry", typeof(CriuPmem.Images.Messages.IpcSemEntry),
-        [
+        new MessageSchema("ipc_sem_entry", typeof(CriuPmem.Images.Messages.IpcSemEntry), new FieldSchema[]
+        {
             Req(1, "desc", K.Message, 52),
             Req(2, "nsems", K.UInt32),
-        ]),
+        }),
         // 55
-        new("ipc_msg", typeof(CriuPmem.Images.Messages.IpcMsg),
-        [
+        new MessageSchema("ipc_msg", typeof(CriuPmem.Images.Messages.IpcMsg), new FieldSchema[]
+        {
             Req(1, "mtype", K.UInt64),
             Req(2, "msize", K.UInt32),
-        ]),
+        }),
         // 56
-        new("ipc_msg_entry", typeof(CriuPmem.Images.Messages.IpcMsgEntry),
-        [
+        new MessageSchema("ipc_msg_entry", typeof(CriuPmem.Images.Messages.IpcMsgEntry), new FieldSchema[]
+        {
             Req(1, "desc", K.Message, 52),
             Req(2, "qbytes", K.UInt32),
             Req(3, "qnum", K.UInt32),
-        ]),
+        }),
         // 57
-        new("ipc_var_entry", typeof(CriuPmem.Images.Messages.IpcVarEntry),
-        [
+        new MessageSchema("ipc_var_entry", typeof(CriuPmem.Images.Messages.IpcVarEntry), new FieldSchema[]
+        {
             Req(2, "msg_ctlmax", K.UInt32),
             Req(3, "msg_ctlmnb", K.UInt32),
             Req(4, "msg_ctlmni", K.UInt32),
@@ -615,10 +615,10 @@ internal static partial class MessageSchemas
             F(15, "msg_next_id", K.UInt32),
             F(16, "sem_next_id", K.UInt32),
             F(17, "shm_next_id", K.UInt32),
-        ]),
+        }),
         // 58
-        new("mnt_entry", typeof(CriuPmem.Images.Messages.MntEntry),
-        [
+        new MessageSchema("mnt_entry", typeof(CriuPmem.Images.Messages.MntEntry), new FieldSchema[]
+        {
             Req(1, "fstype", K.UInt32),
             Req(2, "mnt_id", K.UInt32),
             Req(3, "root_dev", K.UInt32),
@@ -637,10 +637,10 @@ internal static partial class MessageSchemas
             F(16, "deleted", K.Bool),
             F(17, "sb_flags", K.UInt32),
             F(18, "ext_key", K.String),
-        ]),
+        }),
         // 59
-        new("net_device_entry", typeof(CriuPmem.Images.Messages.NetDeviceEntry),
-        [
+        new MessageSchema("net_device_entry", typeof(CriuPmem.Images.Messages.NetDeviceEntry), new FieldSchema[]
+        {
             Req(1, "type", K.Enum, 6),
             Req(2, "ifindex", K.UInt32),
             Req(3, "mtu", K.UInt32),
@@ -656,16 +656,16 @@ internal static partial class MessageSchemas
             F(13, "peer_nsid", K.UInt32),
             F(14, "master", K.UInt32),
             F(15, "sit", K.Message, 63),
-        ]),
+        }),
         // 60
-        new("netns_id", typeof(CriuPmem.Images.Messages.NetnsId),
-        [
+        new MessageSchema("netns_id", typeof(CriuPmem.Images.Messages.NetnsId), new FieldSchema[]
+        {
             Req(1, "target_ns_id", K.UInt32),
             Req(2, "netnsid_value", K.Int32),
-        ]),
+        }),
         // 61
-        new("netns_entry", typeof(CriuPmem.Images.Messages.NetnsEntry),
-        [
+        new MessageSchema("netns_entry", typeof(CriuPmem.Images.Messages.NetnsEntry), new FieldSchema[]
+        {
             Rep(1, "def_conf", K.Int32),
             Rep(2, "all_conf", K.Int32),
             Rep(3, "def_conf4", K.Message, 64),
@@ -676,16 +676,16 @@ internal static partial class MessageSchemas
             F(8, "ext_key", K.String),
             Rep(9, "unix_conf", K.Message, 64),
             Rep(10, "ipv4_sysctl", K.Message, 64),
-        ]),
+        }),
         // 62
-        new("macvlan_link_entry", typeof(CriuPmem.Images.Messages.MacvlanLinkEntry),
-        [
+        new MessageSchema("macvlan_link_entry", typeof(CriuPmem.Images.Messages.MacvlanLinkEntry), new FieldSchema[]
+        {
             Req(1, "mode", K.UInt32),
             F(2, "flags", K.UInt32),
-        ]),
+        }),
         // 63
-        new("sit_entry", typeof(CriuPmem.Images.Messages.SitEntry),
-        [
+        new MessageSchema("sit_entry", typeof(CriuPmem.Images.Messages.SitEntry), new FieldSchema[]
+        {
             F(1, "link", K.UInt32),
             Rep(2, "local", K.UInt32),
             Rep(3, "remote", K.UInt32),
@@ -702,53 +702,53 @@ internal static partial class MessageSchemas
             Rep(14, "rd_prefix", K.UInt32),
             F(15, "relay_prefixlen", K.UInt32),
             Rep(16, "relay_prefix", K.UInt32),
-        ]),
+        }),
         // 64
-        new("sysctl_entry", typeof(CriuPmem.Images.Messages.SysctlEntry),
-        [
+        new MessageSchema("sysctl_entry", typeof(CriuPmem.Images.Messages.SysctlEntry), new FieldSchema[]
+        {
             Req(1, "type", K.Enum, 7),
             F(2, "iarg", K.Int32),
             F(3, "sarg", K.String),
-        ]),
+        }),
         // 65
-        new("utsns_entry", typeof(CriuPmem.Images.Messages.UtsnsEntry),
-        [
+        new MessageSchema("utsns_entry", typeof(CriuPmem.Images.Messages.UtsnsEntry), new FieldSchema[]
+        {
             Req(1, "nodename", K.String),
             Req(2, "domainname", K.String),
-        ]),
+        }),
         // 66
-        new("timespec", typeof(CriuPmem.Images.Messages.Timespec),
-        [
+        new MessageSchema("timespec", typeof(CriuPmem.Images.Messages.Timespec), new FieldSchema[]
+        {
             Req(1, "tv_sec", K.UInt64),
             Req(2, "tv_nsec", K.UInt64),
-        ]),
+        }),
         // 67
-        new("timens_entry", typeof(CriuPmem.Images.Messages.TimensEntry),
-        [
+        new MessageSchema("timens_entry", typeof(CriuPmem.Images.Messages.TimensEntry), new FieldSchema[]
+        {
             Req(1, "monotonic", K.Message, 66),
             Req(2, "boottime", K.Message, 66),
-        ]),
+        }),
         // 68
-        new("pidns_entry", typeof(CriuPmem.Images.Messages.PidnsEntry),
-        [
+        new MessageSchema("pidns_entry", typeof(CriuPmem.Images.Messages.PidnsEntry), new FieldSchema[]
+        {
             F(1, "ext_key", K.String),
-        ]),
+        }),
         // 69
-        new("uid_gid_extent", typeof(CriuPmem.Images.Messages.UidGidExtent),
-        [
+        new MessageSchema("uid_gid_extent", typeof(CriuPmem.Images.Messages.UidGidExtent), new FieldSchema[]
+        {
             Req(1, "first", K.UInt32),
             Req(2, "lower_first", K.UInt32),
             Req(3, "count", K.UInt32),
-        ]),
+        }),
         // 70
-        new("userns_entry", typeof(CriuPmem.Images.Messages.UsernsEntry),
-        [
+        new MessageSchema("userns_entry", typeof(CriuPmem.Images.Messages.UsernsEntry), new FieldSchema[]
+        {
             Rep(1, "uid_map", K.Message, 69),
             Rep(2, "gid_map", K.Message, 69),
-        ]),
+        }),
         // 71
-        new("binfmt_misc_entry", typeof(CriuPmem.Images.Messages.BinfmtMiscEntry),
-        [
+        new MessageSchema("binfmt_misc_entry", typeof(CriuPmem.Images.Messages.BinfmtMiscEntry), new FieldSchema[]
+        {
             Req(1, "name", K.String),
             Req(2, "enabled", K.Bool),
             Req(3, "interpreter", K.String),
@@ -757,54 +757,54 @@ internal static partial class MessageSchemas
             F(6, "magic", K.String),
             F(7, "mask", K.String),
             F(8, "offset", K.Int32),
-        ]),
+        }),
         // 72
-        new("criu_page_server_info", typeof(CriuPmem.Images.Messages.CriuPageServerInfo),
-        [
+        new MessageSchema("criu_page_server_info", typeof(CriuPmem.Images.Messages.CriuPageServerInfo), new FieldSchema[]
+        {
             F(1, "address", K.String),
             F(2, "port", K.Int32),
             F(3, "pid", K.Int32),
             F(4, "fd", K.Int32),
-        ]),
+        }),
         // 73
-        new("criu_veth_pair", typeof(CriuPmem.Images.Messages.CriuVethPair),
-        [
+        new MessageSchema("criu_veth_pair", typeof(CriuPmem.Images.Messages.CriuVethPair), new FieldSchema[]
+        {
             Req(1, "if_in", K.String),
             Req(2, "if_out", K.String),
-        ]),
+        }),
         // 74
-        new("ext_mount_map", typeof(CriuPmem.Images.Messages.ExtMountMap),
-        [
+        new MessageSchema("ext_mount_map", typeof(CriuPmem.Images.Messages.ExtMountMap), new FieldSchema[]
+        {
             Req(1, "key", K.String),
             Req(2, "val", K.String),
-        ]),
+        }),
         // 75
-        new("join_namespace", typeof(CriuPmem.Images.Messages.JoinNamespace),
-        [
+        new MessageSchema("join_namespace", typeof(CriuPmem.Images.Messages.JoinNamespace), new FieldSchema[]
+        {
             Req(1, "ns", K.String),
             Req(2, "ns_file", K.String),
             F(3, "extra_opt", K.String),
-        ]),
+        }),
         // 76
-        new("inherit_fd", typeof(CriuPmem.Images.Messages.InheritFd),
-        [
+        new MessageSchema("inherit_fd", typeof(CriuPmem.Images.Messages.InheritFd), new FieldSchema[]
+        {
             Req(1, "key", K.String),
             Req(2, "fd", K.Int32),
-        ]),
+        }),
         // 77
-        new("cgroup_root", typeof(CriuPmem.Images.Messages.CgroupRoot),
-        [
+        new MessageSchema("cgroup_root", typeof(CriuPmem.Images.Messages.CgroupRoot), new FieldSchema[]
+        {
             Req(2, "path", K.String),
             F(1, "ctrl", K.String),
-        ]),
+        }),
         // 78
-        new("unix_sk", typeof(CriuPmem.Images.Messages.UnixSk),
-        [
+        new MessageSchema("unix_sk", typeof(CriuPmem.Images.Messages.UnixSk), new FieldSchema[]
+        {
             Req(1, "inode", K.UInt32),
-        ]),
+        }),
         // 79
-        new("criu_opts", typeof(CriuPmem.Images.Messages.CriuOpts),
-        [
+        new MessageSchema("criu_opts", typeof(CriuPmem.Images.Messages.CriuOpts), new FieldSchema[]
+        {
             Req(1, "images_dir_fd", K.Int32),
             F(2, "pid", K.Int32),
             F(3, "leave_running", K.Bool),
@@ -875,43 +875,43 @@ internal static partial class MessageSchemas
             F(69, "leave_stopped", K.Bool),
             F(70, "display_stats", K.Bool),
             F(71, "log_to_stderr", K.Bool),
-        ]),
+        }),
         // 80
-        new("criu_dump_resp", typeof(CriuPmem.Images.Messages.CriuDumpResp),
-        [
+        new MessageSchema("criu_dump_resp", typeof(CriuPmem.Images.Messages.CriuDumpResp), new FieldSchema[]
+        {
             F(1, "restored", K.Bool),
-        ]),
+        }),
         // 81
-        new("criu_restore_resp", typeof(CriuPmem.Images.Messages.CriuRestoreResp),
-        [
+        new MessageSchema("criu_restore_resp", typeof(CriuPmem.Images.Messages.CriuRestoreResp), new FieldSchema[]
+        {
             Req(1, "pid", K.Int32),
-        ]),
+        }),
         // 82
-        new("criu_notify", typeof(CriuPmem.Images.Messages.CriuNotify),
-        [
+        new MessageSchema("criu_notify", typeof(CriuPmem.Images.Messages.CriuNotify), new FieldSchema[]
+        {
             F(1, "script", K.String),
             F(2, "pid", K.Int32),
-        ]),
+        }),
         // 83
-        new("criu_features", typeof(CriuPmem.Images.Messages.CriuFeatures),
-        [
+        new MessageSchema("criu_features", typeof(CriuPmem.Images.Messages.CriuFeatures), new FieldSchema[]
+        {
             F(1, "mem_track", K.Bool),
             F(2, "lazy_pages", K.Bool),
             F(3, "pidfd_store", K.Bool),
-        ]),
+        }),
         // 84
-        new("criu_req", typeof(CriuPmem.Images.Messages.CriuReq),
-        [
+        new MessageSchema("criu_req", typeof(CriuPmem.Images.Messages.CriuReq), new FieldSchema[]
+        {
             Req(1, "type", K.Enum, 11),
             F(2, "opts", K.Message, 79),
             F(3, "notify_success", K.Bool),
             F(4, "keep_open", K.Bool),
             F(5, "features", K.Message, 83),
             F(6, "pid", K.UInt32),
-        ]),
+        }),
         // 85
-        new("criu_resp", typeof(CriuPmem.Images.Messages.CriuResp),
-        [
+        new MessageSchema("criu_resp", typeof(CriuPmem.Images.Messages.CriuResp), new FieldSchema[]
+        {
             Req(1, "type", K.Enum, 11),
             Req(2, "success", K.Bool),
             F(3, "dump", K.Message, 80),
@@ -923,20 +923,20 @@ internal static partial class MessageSchemas
             F(9, "cr_errmsg", K.String),
             F(10, "version", K.Message, 86),
             F(11, "status", K.Int32),
-        ]),
+        }),
         // 86
-        new("criu_version", typeof(CriuPmem.Images.Messages.CriuVersion),
-        [
+        new MessageSchema("criu_version", typeof(CriuPmem.Images.Messages.CriuVersion), new FieldSchema[]
+        {
             Req(1, "major_number", K.Int32),
             Req(2, "minor_number", K.Int32),
             F(3, "gitid", K.String),
             F(4, "sublevel", K.Int32),
             F(5, "extra", K.Int32),
             F(6, "name", K.String),
-        ]),
+        }),
         // 87
-        new("sk_opts_entry", typeof(CriuPmem.Images.Messages.SkOptsEntry),
-        [
+        new MessageSchema("sk_opts_entry", typeof(CriuPmem.Images.Messages.SkOptsEntry), new FieldSchema[]
+        {
             Req(1, "so_sndbuf", K.UInt32),
             Req(2, "so_rcvbuf", K.UInt32),
             Req(3, "so_snd_tmo_sec", K.UInt64),
@@ -962,17 +962,17 @@ internal static partial class MessageSchemas
             F(23, "so_oobinline", K.UInt32),
             F(24, "so_linger", K.UInt32),
             F(25, "so_buf_lock", K.UInt32),
-        ]),
+        }),
         // 88
-        new("file_perms_entry", typeof(CriuPmem.Images.Messages.FilePermsEntry),
-        [
+        new MessageSchema("file_perms_entry", typeof(CriuPmem.Images.Messages.FilePermsEntry), new FieldSchema[]
+        {
             Req(1, "mode", K.UInt32),
             Req(2, "uid", K.UInt32),
             Req(3, "gid", K.UInt32),
-        ]),
+        }),
         // 89
-        new("unix_sk_entry", typeof(CriuPmem.Images.Messages.UnixSkEntry),
-        [
+        new MessageSchema("unix_sk_entry", typeof(CriuPmem.Images.Messages.UnixSkEntry), new FieldSchema[]
+        {
             Req(1, "id", K.UInt32),
             Req(2, "ino", K.UInt32),
             Req(3, "type", K.UInt32),
@@ -990,40 +990,40 @@ internal static partial class MessageSchemas
             F(15, "deleted", K.Bool),
             F(16, "ns_id", K.UInt32),
             F(17, "mnt_id", K.SInt32),
-        ]),
+        }),
         // 90
-        new("scm_entry", typeof(CriuPmem.Images.Messages.ScmEntry),
-        [
+        new MessageSchema("scm_entry", typeof(CriuPmem.Images.Messages.ScmEntry), new FieldSchema[]
+        {
             Req(1, "type", K.UInt32),
             Rep(2, "rights", K.UInt32),
-        ]),
+        }),
         // 91
-        new("sk_packet_entry", typeof(CriuPmem.Images.Messages.SkPacketEntry),
-        [
+        new MessageSchema("sk_packet_entry", typeof(CriuPmem.Images.Messages.SkPacketEntry), new FieldSchema[]
+        {
             Req(1, "id_for", K.UInt32),
             Req(2, "length", K.UInt32),
             Rep(4, "scm", K.Message, 90),
-        ]),
+        }),
         // 92
-        new("ip_opts_raw_entry", typeof(CriuPmem.Images.Messages.IpOptsRawEntry),
-        [
+        new MessageSchema("ip_opts_raw_entry", typeof(CriuPmem.Images.Messages.IpOptsRawEntry), new FieldSchema[]
+        {
             F(1, "hdrincl", K.Bool),
             F(2, "nodefrag", K.Bool),
             F(3, "checksum", K.Bool),
             Rep(4, "icmpv_filter", K.UInt32),
-        ]),
+        }),
         // 93
-        new("ip_opts_entry", typeof(CriuPmem.Images.Messages.IpOptsEntry),
-        [
+        new MessageSchema("ip_opts_entry", typeof(CriuPmem.Images.Messages.IpOptsEntry), new FieldSchema[]
+        {
             F(1, "freebind", K.Bool),
             F(4, "raw", K.Message, 92),
             F(5, "pktinfo", K.Bool),
             F(6, "tos", K.UInt32),
             F(7, "ttl", K.UInt32),
-        ]),
+        }),
         // 94
-        new("inet_sk_entry", typeof(CriuPmem.Images.Messages.InetSkEntry),
-        [
+        new MessageSchema("inet_sk_entry", typeof(CriuPmem.Images.Messages.InetSkEntry), new FieldSchema[]
+        {
             Req(1, "id", K.UInt32),
             Req(2, "ino", K.UInt32),
             Req(3, "family", K.UInt32),
@@ -1044,10 +1044,10 @@ internal static partial class MessageSchemas
             F(18, "ns_id", K.UInt32),
             F(19, "shutdown", K.Enum, 12),
             F(20, "tcp_opts", K.Message, 99),
-        ]),
+        }),
         // 95
-        new("netlink_sk_entry", typeof(CriuPmem.Images.Messages.NetlinkSkEntry),
-        [
+        new MessageSchema("netlink_sk_entry", typeof(CriuPmem.Images.Messages.NetlinkSkEntry), new FieldSchema[]
+        {
             Req(1, "id", K.UInt32),
             Req(2, "ino", K.UInt32),
             Req(3, "protocol", K.UInt32),
@@ -1060,17 +1060,17 @@ internal static partial class MessageSchemas
             Req(12, "opts", K.Message, 87),
             Rep(8, "groups", K.UInt32),
             F(13, "ns_id", K.UInt32),
-        ]),
+        }),
         // 96
-        new("packet_mclist", typeof(CriuPmem.Images.Messages.PacketMclist),
-        [
+        new MessageSchema("packet_mclist", typeof(CriuPmem.Images.Messages.PacketMclist), new FieldSchema[]
+        {
             Req(1, "index", K.UInt32),
             Req(2, "type", K.UInt32),
             Req(3, "addr", K.Bytes),
-        ]),
+        }),
         // 97
-        new("packet_ring", typeof(CriuPmem.Images.Messages.PacketRing),
-        [
+        new MessageSchema("packet_ring", typeof(CriuPmem.Images.Messages.PacketRing), new FieldSchema[]
+        {
             Req(1, "block_size", K.UInt32),
             Req(2, "block_nr", K.UInt32),
             Req(3, "frame_size", K.UInt32),
@@ -1078,10 +1078,10 @@ internal static partial class MessageSchemas
             Req(5, "retire_tmo", K.UInt32),
             Req(6, "sizeof_priv", K.UInt32),
             Req(7, "features", K.UInt32),
-        ]),
+        }),
         // 98
-        new("packet_sock_entry", typeof(CriuPmem.Images.Messages.PacketSockEntry),
-        [
+        new MessageSchema("packet_sock_entry", typeof(CriuPmem.Images.Messages.PacketSockEntry), new FieldSchema[]
+        {
             Req(1, "id", K.UInt32),
             Req(2, "type", K.UInt32),
             Req(3, "protocol", K.UInt32),
@@ -1102,19 +1102,19 @@ internal static partial class MessageSchemas
             F(18, "rx_ring", K.Message, 97),
             F(19, "tx_ring", K.Message, 97),
             F(20, "ns_id", K.UInt32),
-        ]),
+        }),
         // 99
-        new("tcp_opts_entry", typeof(CriuPmem.Images.Messages.TcpOptsEntry),
-        [
+        new MessageSchema("tcp_opts_entry", typeof(CriuPmem.Images.Messages.TcpOptsEntry), new FieldSchema[]
+        {
             F(1, "cork", K.Bool),
             F(2, "nodelay", K.Bool),
             F(3, "keepcnt", K.UInt32),
             F(4, "keepidle", K.UInt32),
             F(5, "keepintvl", K.UInt32),
-        ]),
+        }),
         // 100
-        new("tcp_stream_entry", typeof(CriuPmem.Images.Messages.TcpStreamEntry),
-        [
+        new MessageSchema("tcp_stream_entry", typeof(CriuPmem.Images.Messages.TcpStreamEntry), new FieldSchema[]
+        {
             Req(1, "inq_len", K.UInt32),
             Req(2, "inq_seq", K.UInt32),
             Req(3, "outq_len", K.UInt32),
@@ -1132,10 +1132,10 @@ internal static partial class MessageSchemas
             F(15, "max_window", K.UInt32),
             F(16, "rcv_wnd", K.UInt32),
             F(17, "rcv_wup", K.UInt32),
-        ]),
+        }),
         // 101
-        new("user_x86_regs_entry", typeof(CriuPmem.Images.Messages.UserX86RegsEntry),
-        [
+        new MessageSchema("user_x86_regs_entry", typeof(CriuPmem.Images.Messages.UserX86RegsEntry), new FieldSchema[]
+        {
             Req(1, "r15", K.UInt64),
             Req(2, "r14", K.UInt64),
             Req(3, "r13", K.UInt64),
@@ -1164,16 +1164,16 @@ internal static partial class MessageSchemas
             Req(26, "fs", K.UInt64),
             Req(27, "gs", K.UInt64),
             F(28, "mode", K.Enum, 13),
-        ]),
+        }),
         // 102
-        new("user_x86_cet_entry", typeof(CriuPmem.Images.Messages.UserX86CetEntry),
-        [
+        new MessageSchema("user_x86_cet_entry", typeof(CriuPmem.Images.Messages.UserX86CetEntry), new FieldSchema[]
+        {
             Req(1, "cet", K.UInt64),
             Req(2, "ssp", K.UInt64),
-        ]),
+        }),
         // 103
-        new("user_x86_xsave_entry", typeof(CriuPmem.Images.Messages.UserX86XsaveEntry),
-        [
+        new MessageSchema("user_x86_xsave_entry", typeof(CriuPmem.Images.Messages.UserX86XsaveEntry), new FieldSchema[]
+        {
             Req(1, "xstate_bv", K.UInt64),
             Rep(2, "ymmh_space", K.UInt32),
             Rep(3, "bndreg_state", K.UInt64),
@@ -1183,10 +1183,10 @@ internal static partial class MessageSchemas
             Rep(7, "hi16_zmm", K.UInt64),
             Rep(8, "pkru", K.UInt32),
             F(9, "cet", K.Message, 102),
-        ]),
+        }),
         // 104
-        new("user_x86_fpregs_entry", typeof(CriuPmem.Images.Messages.UserX86FpregsEntry),
-        [
+        new MessageSchema("user_x86_fpregs_entry", typeof(CriuPmem.Images.Messages.UserX86FpregsEntry), new FieldSchema[]
+        {
             Req(1, "cwd", K.UInt32),
             Req(2, "swd", K.UInt32),
             Req(3, "twd", K.UInt32),
@@ -1199,10 +1199,10 @@ internal static partial class MessageSchemas
             Rep(10, "xmm_space", K.UInt32),
             Rep(11, "padding", K.UInt32),
             F(13, "xsave", K.Message, 103),
-        ]),
+        }),
         // 105
-        new("user_desc_t", typeof(CriuPmem.Images.Messages.UserDescT),
-        [
+        new MessageSchema("user_desc_t", typeof(CriuPmem.Images.Messages.UserDescT), new FieldSchema[]
+        {
             Req(1, "entry_number", K.UInt32),
             Req(2, "base_addr", K.UInt32),
             Req(3, "limit", K.UInt32),
@@ -1213,18 +1213,18 @@ internal static partial class MessageSchemas
             Req(8, "limit_in_pages", K.Bool),
             Req(9, "seg_not_present", K.Bool),
             Req(10, "usable", K.Bool),
-        ]),
+        }),
         // 106
-        new("thread_info_x86", typeof(CriuPmem.Images.Messages.ThreadInfoX86),
-        [
+        new MessageSchema("thread_info_x86", typeof(CriuPmem.Images.Messages.ThreadInfoX86), new FieldSchema[]
+        {
             Req(1, "clear_tid_addr", K.UInt64),
             Req(2, "gpregs", K.Message, 101),
             Req(3, "fpregs", K.Message, 104),
             Rep(4, "tls", K.Message, 105),
-        ]),
+        }),
         // 107
-        new("task_core_entry", typeof(CriuPmem.Images.Messages.TaskCoreEntry),
-        [
+        new MessageSchema("task_core_entry", typeof(CriuPmem.Images.Messages.TaskCoreEntry), new FieldSchema[]
+        {
             Req(1, "task_state", K.UInt32),
             Req(2, "exit_code", K.UInt32),
             Req(3, "personality", K.UInt32),
@@ -1244,10 +1244,10 @@ internal static partial class MessageSchemas
             F(20, "blk_sigset_extended", K.UInt64),
             F(21, "stop_signo", K.UInt32),
             F(22, "membarrier_registration_mask", K.UInt32),
-        ]),
+        }),
         // 108
-        new("task_kobj_ids_entry", typeof(CriuPmem.Images.Messages.TaskKobjIdsEntry),
-        [
+        new MessageSchema("task_kobj_ids_entry", typeof(CriuPmem.Images.Messages.TaskKobjIdsEntry), new FieldSchema[]
+        {
             Req(1, "vm_id", K.UInt32),
             Req(2, "files_id", K.UInt32),
             Req(3, "fs_id", K.UInt32),
@@ -1260,17 +1260,17 @@ internal static partial class MessageSchemas
             F(10, "user_ns_id", K.UInt32),
             F(11, "cgroup_ns_id", K.UInt32),
             F(12, "time_ns_id", K.UInt32),
-        ]),
+        }),
         // 109
-        new("thread_sas_entry", typeof(CriuPmem.Images.Messages.ThreadSasEntry),
-        [
+        new MessageSchema("thread_sas_entry", typeof(CriuPmem.Images.Messages.ThreadSasEntry), new FieldSchema[]
+        {
             Req(1, "ss_sp", K.UInt64),
             Req(2, "ss_size", K.UInt64),
             Req(3, "ss_flags", K.UInt32),
-        ]),
+        }),
         // 110
-        new("thread_core_entry", typeof(CriuPmem.Images.Messages.ThreadCoreEntry),
-        [
+        new MessageSchema("thread_core_entry", typeof(CriuPmem.Images.Messages.ThreadCoreEntry), new FieldSchema[]
+        {
             Req(1, "futex_rla", K.UInt64),
             Req(2, "futex_rla_len", K.UInt32),
             F(3, "sched_nice", K.SInt32),
@@ -1287,24 +1287,24 @@ internal static partial class MessageSchemas
             F(14, "blk_sigset_extended", K.UInt64),
             F(15, "rseq_entry", K.Message, 121),
             F(16, "cg_set", K.UInt32),
-        ]),
+        }),
         // 111
-        new("task_rlimits_entry", typeof(CriuPmem.Images.Messages.TaskRlimitsEntry),
-        [
+        new MessageSchema("task_rlimits_entry", typeof(CriuPmem.Images.Messages.TaskRlimitsEntry), new FieldSchema[]
+        {
             Rep(1, "rlimits", K.Message, 120),
-        ]),
+        }),
         // 112
-        new("core_entry", typeof(CriuPmem.Images.Messages.CoreEntry),
-        [
+        new MessageSchema("core_entry", typeof(CriuPmem.Images.Messages.CoreEntry), new FieldSchema[]
+        {
             Req(1, "mtype", K.Enum, 17),
             F(2, "thread_info", K.Message, 106),
             F(3, "tc", K.Message, 107),
             F(4, "ids", K.Message, 108),
             F(5, "thread_core", K.Message, 110),
-        ]),
+        }),
         // 113
-        new("creds_entry", typeof(CriuPmem.Images.Messages.CredsEntry),
-        [
+        new MessageSchema("creds_entry", typeof(CriuPmem.Images.Messages.CredsEntry), new FieldSchema[]
+        {
             Req(1, "uid", K.UInt32),
             Req(2, "gid", K.UInt32),
             Req(3, "euid", K.UInt32),
@@ -1324,38 +1324,38 @@ internal static partial class MessageSchemas
             F(17, "apparmor_data", K.Bytes),
             F(18, "no_new_privs", K.UInt32),
             Rep(19, "cap_amb", K.UInt32),
-        ]),
+        }),
         // 114
-        new("sa_entry", typeof(CriuPmem.Images.Messages.SaEntry),
-        [
+        new MessageSchema("sa_entry", typeof(CriuPmem.Images.Messages.SaEntry), new FieldSchema[]
+        {
             Req(1, "sigaction", K.UInt64),
             Req(2, "flags", K.UInt64),
             Req(3, "restorer", K.UInt64),
             Req(4, "mask", K.UInt64),
             F(5, "compat_sigaction", K.Bool),
             F(6, "mask_extended", K.UInt64),
-        ]),
+        }),
         // 115
-        new("siginfo_entry", typeof(CriuPmem.Images.Messages.SiginfoEntry),
-        [
+        new MessageSchema("siginfo_entry", typeof(CriuPmem.Images.Messages.SiginfoEntry), new FieldSchema[]
+        {
             Req(1, "siginfo", K.Bytes),
-        ]),
+        }),
         // 116
-        new("signal_queue_entry", typeof(CriuPmem.Images.Messages.SignalQueueEntry),
-        [
+        new MessageSchema("signal_queue_entry", typeof(CriuPmem.Images.Messages.SignalQueueEntry), new FieldSchema[]
+        {
             Rep(1, "signals", K.Message, 115),
-        ]),
+        }),
         // 117
-        new("itimer_entry", typeof(CriuPmem.Images.Messages.ItimerEntry),
-        [
+        new MessageSchema("itimer_entry", typeof(CriuPmem.Images.Messages.ItimerEntry), new FieldSchema[]
+        {
             Req(1, "isec", K.UInt64),
             Req(2, "iusec", K.UInt64),
             Req(3, "vsec", K.UInt64),
             Req(4, "vusec", K.UInt64),
-        ]),
+        }),
         // 118
-        new("posix_timer_entry", typeof(CriuPmem.Images.Messages.PosixTimerEntry),
-        [
+        new MessageSchema("posix_timer_entry", typeof(CriuPmem.Images.Messages.PosixTimerEntry), new FieldSchema[]
+        {
             Req(1, "it_id", K.UInt32),
             Req(2, "clock_id", K.UInt32),
             Req(3, "si_signo", K.UInt32),
@@ -1367,116 +1367,116 @@ internal static partial class MessageSchemas
             Req(9, "vsec", K.UInt64),
             Req(10, "vnsec", K.UInt64),
             F(11, "notify_thread_id", K.Int32),
-        ]),
+        }),
         // 119
-        new("task_timers_entry", typeof(CriuPmem.Images.Messages.TaskTimersEntry),
-        [
+        new MessageSchema("task_timers_entry", typeof(CriuPmem.Images.Messages.TaskTimersEntry), new FieldSchema[]
+        {
             Req(1, "real", K.Message, 117),
             Req(2, "virt", K.Message, 117),
             Req(3, "prof", K.Message, 117),
             Rep(4, "posix", K.Message, 118),
-        ]),
+        }),
         // 120
-        new("rlimit_entry", typeof(CriuPmem.Images.Messages.RlimitEntry),
-        [
+        new MessageSchema("rlimit_entry", typeof(CriuPmem.Images.Messages.RlimitEntry), new FieldSchema[]
+        {
             Req(1, "cur", K.UInt64),
             Req(2, "max", K.UInt64),
-        ]),
+        }),
         // 121
-        new("rseq_entry", typeof(CriuPmem.Images.Messages.RseqEntry),
-        [
+        new MessageSchema("rseq_entry", typeof(CriuPmem.Images.Messages.RseqEntry), new FieldSchema[]
+        {
             Req(1, "rseq_abi_pointer", K.UInt64),
             Req(2, "rseq_abi_size", K.UInt32),
             Req(3, "signature", K.UInt32),
             F(4, "rseq_cs_pointer", K.UInt64),
-        ]),
+        }),
         // 122
-        new("fs_entry", typeof(CriuPmem.Images.Messages.FsEntry),
-        [
+        new MessageSchema("fs_entry", typeof(CriuPmem.Images.Messages.FsEntry), new FieldSchema[]
+        {
             Req(1, "cwd_id", K.UInt32),
             Req(2, "root_id", K.UInt32),
             F(3, "umask", K.UInt32),
-        ]),
+        }),
         // 123
-        new("pstree_entry", typeof(CriuPmem.Images.Messages.PstreeEntry),
-        [
+        new MessageSchema("pstree_entry", typeof(CriuPmem.Images.Messages.PstreeEntry), new FieldSchema[]
+        {
             Req(1, "pid", K.UInt32),
             Req(2, "ppid", K.UInt32),
             Req(3, "pgid", K.UInt32),
             Req(4, "sid", K.UInt32),
             Rep(5, "threads", K.UInt32),
-        ]),
+        }),
         // 124
-        new("seccomp_filter", typeof(CriuPmem.Images.Messages.SeccompFilter),
-        [
+        new MessageSchema("seccomp_filter", typeof(CriuPmem.Images.Messages.SeccompFilter), new FieldSchema[]
+        {
             Req(1, "filter", K.Bytes),
             F(2, "prev", K.UInt32),
             F(3, "flags", K.UInt32),
-        ]),
+        }),
         // 125
-        new("seccomp_entry", typeof(CriuPmem.Images.Messages.SeccompEntry),
-        [
+        new MessageSchema("seccomp_entry", typeof(CriuPmem.Images.Messages.SeccompEntry), new FieldSchema[]
+        {
             Rep(1, "seccomp_filters", K.Message, 124),
-        ]),
+        }),
         // 126
-        new("cgroup_perms", typeof(CriuPmem.Images.Messages.CgroupPerms),
-        [
+        new MessageSchema("cgroup_perms", typeof(CriuPmem.Images.Messages.CgroupPerms), new FieldSchema[]
+        {
             Req(1, "mode", K.UInt32),
             Req(2, "uid", K.UInt32),
             Req(3, "gid", K.UInt32),
-        ]),
+        }),
         // 127
-        new("cgroup_prop_entry", typeof(CriuPmem.Images.Messages.CgroupPropEntry),
-        [
+        new MessageSchema("cgroup_prop_entry", typeof(CriuPmem.Images.Messages.CgroupPropEntry), new FieldSchema[]
+        {
             Req(1, "name", K.String),
             Req(2, "value", K.String),
             F(3, "perms", K.Message, 126),
-        ]),
+        }),
         // 128
-        new("cgroup_dir_entry", typeof(CriuPmem.Images.Messages.CgroupDirEntry),
-        [
+        new MessageSchema("cgroup_dir_entry", typeof(CriuPmem.Images.Messages.CgroupDirEntry), new FieldSchema[]
+        {
             Req(1, "dir_name", K.String),
             Rep(2, "children", K.Message, 128),
             Rep(3, "properties", K.Message, 127),
             F(4, "dir_perms", K.Message, 126),
-        ]),
+        }),
         // 129
-        new("cg_controller_entry", typeof(CriuPmem.Images.Messages.CgControllerEntry),
-        [
+        new MessageSchema("cg_controller_entry", typeof(CriuPmem.Images.Messages.CgControllerEntry), new FieldSchema[]
+        {
             Rep(1, "cnames", K.String),
             Rep(2, "dirs", K.Message, 128),
             F(3, "is_threaded", K.Bool),
-        ]),
+        }),
         // 130
-        new("cg_member_entry", typeof(CriuPmem.Images.Messages.CgMemberEntry),
-        [
+        new MessageSchema("cg_member_entry", typeof(CriuPmem.Images.Messages.CgMemberEntry), new FieldSchema[]
+        {
             Req(1, "name", K.String),
             Req(2, "path", K.String),
             F(3, "cgns_prefix", K.UInt32),
-        ]),
+        }),
         // 131
-        new("cg_set_entry", typeof(CriuPmem.Images.Messages.CgSetEntry),
-        [
+        new MessageSchema("cg_set_entry", typeof(CriuPmem.Images.Messages.CgSetEntry), new FieldSchema[]
+        {
             Req(1, "id", K.UInt32),
             Rep(2, "ctls", K.Message, 130),
-        ]),
+        }),
         // 132
-        new("cgroup_entry", typeof(CriuPmem.Images.Messages.CgroupEntry),
-        [
+        new MessageSchema("cgroup_entry", typeof(CriuPmem.Images.Messages.CgroupEntry), new FieldSchema[]
+        {
             Rep(1, "sets", K.Message, 131),
             Rep(2, "controllers", K.Message, 129),
-        ]),
+        }),
         // 133
-        new("winsize_entry", typeof(CriuPmem.Images.Messages.WinsizeEntry),
-        [
+        new MessageSchema("winsize_entry", typeof(CriuPmem.Images.Messages.WinsizeEntry), new FieldSchema[]
+        {
             Req(1, "ws_row", K.UInt32),
             Req(2, "ws_col", K.UInt32),
             Req(3, "ws_xpixel", K.UInt32),
             Req(4, "ws_ypixel", K.UInt32),
-        ]),
+        }),
         // 134
-        new("termios_entry", typeof(CriuPmem.Images.Messages.TermiosEntry),
-        [
+        new MessageSchema("termios_entry", typeof(CriuPmem.Images.Messages.TermiosEntry), new FieldSchema[]
+        {
             Req(1, "c_iflag", K.UInt32),
             Req(2, "c_oflag", K.UInt32),
             Req(3, "c_cflag", K.UInt32),
@@ -1485,21 +1485,21 @@ internal static partial class MessageSchemas
             Req(6, "c_ispeed", K.UInt32),
             Req(7, "c_ospeed", K.UInt32),
             Rep(8, "c_cc", K.UInt32),
-        ]),
+        }),
         // 135
-        new("tty_pty_entry", typeof(CriuPmem.Images.Messages.TtyPtyEntry),
-        [
+        new MessageSchema("tty_pty_entry", typeof(CriuPmem.Images.Messages.TtyPtyEntry), new FieldSchema[]
+        {
             Req(1, "index", K.UInt32),
-        ]),
+        }),
         // 136
-        new("tty_data_entry", typeof(CriuPmem.Images.Messages.TtyDataEntry),
-        [
+        new MessageSchema("tty_data_entry", typeof(CriuPmem.Images.Messages.TtyDataEntry), new FieldSchema[]
+        {
             Req(1, "tty_id", K.UInt32),
             Req(2, "data", K.Bytes),
-        ]),
+        }),
         // 137
-        new("tty_info_entry", typeof(CriuPmem.Images.Messages.TtyInfoEntry),
-        [
+        new MessageSchema("tty_info_entry", typeof(CriuPmem.Images.Messages.TtyInfoEntry), new FieldSchema[]
+        {
             Req(1, "id", K.UInt32),
             Req(2, "type", K.Enum, 15),
             Req(3, "locked", K.Bool),
@@ -1515,15 +1515,15 @@ internal static partial class MessageSchemas
             F(13, "dev", K.UInt32),
             F(14, "uid", K.UInt32),
             F(15, "gid", K.UInt32),
-        ]),
+        }),
         // 138
-        new("tty_file_entry", typeof(CriuPmem.Images.Messages.TtyFileEntry),
-        [
+        new MessageSchema("tty_file_entry", typeof(CriuPmem.Images.Messages.TtyFileEntry), new FieldSchema[]
+        {
             Req(1, "id", K.UInt32),
             Req(2, "tty_info_id", K.UInt32),
             Req(3, "flags", K.UInt32),
             Req(4, "fown", K.Message, 0),
             F(6, "regf_id", K.UInt32),
-        ]),
-    ];
+        }),
+    };
 }

@@ -42,8 +42,8 @@ public sealed class WorkloadTests
         if (round == 1 && direction.Dumps == Engine.Ours && Machine.PeerMode is not ("0" or ""))
             Crit.DecodeAll(images);
         direction.Restores.Restore(images, live.Workload.OptionList);
-        live.Check($"after restore {round}");
         Assert.Equal(before, live.Processes());
+        live.Check($"after restore {round}");
     }
 
     private static void DumpAndLeave(LiveWorkload live, Direction direction, int round)
@@ -51,8 +51,8 @@ public sealed class WorkloadTests
         string images = live.NewImages($"images.{round}");
         List<int> before = live.Processes();
         direction.Dumps.Dump(live.Pid, images, ["-R", .. live.Workload.OptionList]);
-        live.Check($"after dump {round} that leaves it running");
         Assert.Equal(before, live.Processes());
+        live.Check($"after dump {round} that leaves it running");
         Assert.True(File.Exists(Path.Combine(images, "inventory.img")), "dump -R wrote no inventory");
     }
 }

@@ -23,18 +23,28 @@ internal sealed class MemoryRestore(RestoreContext context)
     /// <summary>Bytes of page contents brought back.</summary>
     public long RestoredBytes { get; private set; }
 
-    /// <summary>Builds the memory of a process that has just been born.</summary>
-    public void Build(RestoreProcess process)
+    /// <summary>Pages compared with a parent's.</summary>
+    public long ComparedPages { get; private set; }
+
+    /// <summary>Pages that a child goes on sharing with its parent.</summary>
+    public long SharedPages { get; private set; }
+
+    /// <summary>Builds the memory of a process.</summary>
+    /// <param name="process">The process.</param>
+    /// <param name="parent">The parent with whose memory, built already, it was born; null when it starts from nothing.</param>
+    public void Build(RestoreProcess process, RestoreProcess? parent)
     {
         var calls = new RemoteCalls(process.Space, process.Leader.Task);
         MmEntry memory = process.Memory!;
-        UnmapAll(calls);
-        MapVdso(process, calls);
+        Inheritance inherited = parent is null ? Inheritance.None : Inheritance.Plan(context, parent, process);
+        UnmapAllBut(calls, memory, inherited);
+        if (!inherited.Any) MapVdso(process, calls);
         Pagemap? pagemap = context.Contents.Pagemaps.GetValueOrDefault((uint)process.Pid);
         ReceiveFiles(process, calls, pagemap);
         var filled = Filled(memory, pagemap);
-        Map(process, calls, memory, filled);
-        if (pagemap is not null) Fill(process, calls, pagemap);
+        Map(process, calls, memory, filled, inherited);
+        if (pagemap is not null && inherited.Any) FillDifferences(process, calls, pagemap, inherited);
+        else if (pagemap is not null) Fill(process, calls, pagemap);
         Settle(calls, memory, filled);
         SetBounds(process, calls, memory);
         foreach (int fd in _received.Values) calls.Must("close", SyscallNumber.close, fd);
@@ -42,11 +52,23 @@ internal sealed class MemoryRestore(RestoreContext context)
         _received.Clear();
     }
 
-    private static void UnmapAll(RemoteCalls calls)
+    /// <summary>Clears the address space but for the scratch and what is inherited.</summary>
+    private static void UnmapAllBut(RemoteCalls calls, MmEntry memory, Inheritance inherited)
     {
-        ulong start = calls.Batch.Scratch.Value, end = start + SyscallBatch.ScratchBytes;
-        calls.Must("munmap", SyscallNumber.munmap, 0, (long)start);
-        calls.Must("munmap", SyscallNumber.munmap, (long)end, (long)(TaskSize - end));
+        ulong scratch = calls.Batch.Scratch.Value;
+        var kept = new List<(ulong Start, ulong End)> { (scratch, scratch + SyscallBatch.ScratchBytes), (TaskSize, TaskSize) };
+        if (inherited.Any)
+        {
+            kept.AddRange(memory.Vmas.Where(vma => inherited.Keeps(vma) || Is(vma, VmaStatus.Vdso | VmaStatus.Vvar)).Select(vma => (vma.Start, vma.End)));
+        }
+
+        kept.Sort();
+        ulong at = 0;
+        foreach ((ulong start, ulong end) in kept)
+        {
+            if (start > at) calls.Must("munmap", SyscallNumber.munmap, (long)at, (long)(start - at));
+            at = Math.Max(at, end);
+        }
     }
 
     private static void MapVdso(RestoreProcess process, RemoteCalls calls)
@@ -118,7 +140,7 @@ internal sealed class MemoryRestore(RestoreContext context)
         return filled;
     }
 
-    private void Map(RestoreProcess process, RemoteCalls calls, MmEntry memory, HashSet<ulong> filled)
+    private void Map(RestoreProcess process, RemoteCalls calls, MmEntry memory, HashSet<ulong> filled, Inheritance inherited)
     {
         foreach (VmaEntry vma in memory.Vmas)
         {
@@ -130,7 +152,8 @@ internal sealed class MemoryRestore(RestoreContext context)
             if (Is(vma, VmaStatus.FilePrivate | VmaStatus.FileShared)) fd = _received[(uint)vma.Shmid];
             else if (!Is(vma, VmaStatus.AnonPrivate)) throw process.Fail(ErrorCode.ImageUnsupported, "memory of this kind cannot be restored yet", null, $"mapping {vma.Start:x}-{vma.End:x}, status {status}");
             if (filled.Contains(vma.Start) && (vma.Flags & MAP_PRIVATE) != 0) prot |= PROT_READ | PROT_WRITE;
-            calls.Must("mmap", SyscallNumber.mmap, (long)vma.Start, (long)(vma.End - vma.Start), prot, flags, fd, (long)vma.Pgoff);
+            if (inherited.Keeps(vma)) calls.Must("mprotect", SyscallNumber.mprotect, (long)vma.Start, (long)(vma.End - vma.Start), prot);
+            else calls.Must("mmap", SyscallNumber.mmap, (long)vma.Start, (long)(vma.End - vma.Start), prot, flags, fd, (long)vma.Pgoff);
         }
     }
 
@@ -181,6 +204,31 @@ internal sealed class MemoryRestore(RestoreContext context)
             vectors.Clear();
         }
     }
+
+    /// <summary>Takes away what only the parent has, and reads only what differs from the parent's.</summary>
+    private void FillDifferences(RestoreProcess process, RemoteCalls calls, Pagemap pagemap, Inheritance inherited)
+    {
+        long fd = _received[uint.MaxValue];
+        foreach ((ulong address, ulong lengthBytes) in inherited.Drops)
+        {
+            calls.Must("madvise", SyscallNumber.madvise, (long)address, (long)lengthBytes, MADV_DONTNEED);
+        }
+
+        ulong read = 0;
+        foreach ((ulong address, ulong lengthBytes, ulong offset) in inherited.Reads)
+        {
+            if (Is(VmaAt(process, address)!, VmaStatus.Vdso)) continue;
+            calls.Must("reading pages from the images", SyscallNumber.pread64, fd, (long)address, (long)lengthBytes, (long)offset);
+            read += lengthBytes;
+        }
+
+        RestoredBytes += (long)read;
+        ComparedPages += inherited.ComparedPages;
+        SharedPages += (long)(pagemap.Entries.Aggregate(0UL, (sum, entry) => sum + Pagemap.PagesOf(entry)) - read / PageSize);
+    }
+
+    private static VmaEntry? VmaAt(RestoreProcess process, ulong address) =>
+        process.Memory!.Vmas.FirstOrDefault(vma => vma.Start <= address && address < vma.End);
 
     /// <summary>
     /// Has huge pages made before contents arrive: a fifth of the time, for the wholly filled stretches. MADV_COLLAPSE

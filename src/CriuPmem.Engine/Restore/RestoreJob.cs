@@ -30,7 +30,7 @@ public static class RestoreJob
         Hook(options, "post-resume", context.Root.Pid);
         var stats = new RestoreStatsEntry
         {
-            PagesCompared = 0, PagesSkippedCow = 0, ForkingTime = (uint)forking, RestoreTime = (uint)watch.Total, PagesRestored = (ulong)(tree.MemoryBytes / (long)PageSize),
+            PagesCompared = (ulong)tree.Memory.ComparedPages, PagesSkippedCow = (ulong)tree.Memory.SharedPages, ForkingTime = (uint)forking, RestoreTime = (uint)watch.Total, PagesRestored = (ulong)(tree.Memory.RestoredBytes / (long)PageSize),
         };
         Statistics.Write(options.WorkDirectoryFd, new StatsEntry { Restore = stats }, ImageKind.StatsRestore);
         return new RestoreResult
@@ -38,7 +38,7 @@ public static class RestoreJob
             RootPid = context.Root.Pid,
             Processes = context.Processes.Count,
             Threads = context.Processes.Sum(process => process.Threads.Count),
-            MemoryBytes = tree.MemoryBytes,
+            MemoryBytes = tree.Memory.RestoredBytes,
             TotalMicroseconds = watch.Total,
         };
     }

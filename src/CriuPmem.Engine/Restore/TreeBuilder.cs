@@ -19,8 +19,8 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
     private RemoteAddress _scratch;
     private bool _committed;
 
-    /// <summary>Bytes of page contents brought back.</summary>
-    public long MemoryBytes => _memory.RestoredBytes;
+    /// <summary>The memory, and how much of it there was.</summary>
+    public MemoryRestore Memory => _memory;
 
     /// <summary>Builds everything; the tasks stand still.</summary>
     public void Build()
@@ -28,17 +28,11 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
         _scratch = ScratchAddress.Find(context);
         context.Transport.PlaceTaskEnd(HighestDescriptor() + Transport.MaxPerMessage + 1);
         BearRoot();
-        BearChildren(context.Root);
+        Grow(context.Root, null);
         JoinGroups();
         foreach (RestoreProcess process in Enumerable.Reverse(_born))
         {
             if (process.IsZombie) Zombie.Make(process);
-        }
-
-        foreach (RestoreProcess process in _born)
-        {
-            if (process.IsZombie) continue;
-            if (process.MemoryOwner is null) _memory.Build(process);
         }
 
         foreach (RestoreProcess process in _born)
@@ -122,24 +116,33 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
         calls.Flush();
     }
 
-    /// <summary>Makes the children of a process, and of those, to the leaves.</summary>
-    private void BearChildren(RestoreProcess process)
+    /// <summary>Builds a process's memory and makes its children, and those theirs, to the leaves.</summary>
+    /// <param name="process">The process, just born.</param>
+    /// <param name="inheritsFrom">Its parent, when it was born with that one's memory built.</param>
+    private void Grow(RestoreProcess process, RestoreProcess? inheritsFrom)
     {
         if (process.IsZombie) return;
-        bool leads = process.SessionId == process.Pid;
-        if (leads)
+        if (process.SessionId == process.Pid)
         {
-            foreach (RestoreProcess child in process.Children.Where(child => child.SessionId != process.SessionId && child.SessionId != child.Pid)) Bear(process, child);
+            foreach (RestoreProcess child in process.Children.Where(child => child.SessionId != process.SessionId && child.SessionId != child.Pid)) Bear(process, child, false);
             Call(process, "setsid", SyscallNumber.setsid);
         }
 
-        foreach (RestoreProcess child in process.Children)
+        // A child that shares no page is born while there is little to copy; the others when there is something to share.
+        var sharing = new List<RestoreProcess>();
+        foreach (RestoreProcess child in process.Children.Where(child => !child.IsBorn))
         {
-            if (!child.IsBorn) Bear(process, child);
+            if (inheritsFrom is not null || Inheritance.Shares(context, process, child) || SharesMemory(process, child)) sharing.Add(child);
+            else Bear(process, child, false);
         }
+
+        if (process.MemoryOwner is null) _memory.Build(process, inheritsFrom);
+        foreach (RestoreProcess child in sharing) Bear(process, child, !SharesMemory(process, child));
     }
 
-    private void Bear(RestoreProcess parent, RestoreProcess child)
+    private static bool SharesMemory(RestoreProcess parent, RestoreProcess child) => child.Ids is not null && parent.Ids?.VmId == child.Ids.VmId;
+
+    private void Bear(RestoreProcess parent, RestoreProcess child, bool inherits)
     {
         ulong share = Shared(parent, child);
         var calls = new RemoteCalls(parent.Space, parent.Leader.Task);
@@ -163,7 +166,7 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
         }
 
         Born(child);
-        BearChildren(child);
+        Grow(child, inherits ? parent : null);
     }
 
     /// <summary>The CLONE_ flags for what a child shares with its parent; refuses what only others share.</summary>

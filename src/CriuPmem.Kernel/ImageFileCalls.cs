@@ -79,10 +79,6 @@ internal static unsafe class ImageFileCalls
     /// <summary>fsync(2): the file's or directory's contents reach the medium.</summary>
     public static SysResult Fsync(int fd) => Retry(SyscallNumber.fsync, fd);
 
-    /// <summary>Starts to write the file's contents, and does not wait (sync_file_range(2)); a hint.</summary>
-    public static void StartWriteback(int fd) =>
-        Syscall.Invoke(SyscallNumber.sync_file_range, fd, 0, 0, 2); // SYNC_FILE_RANGE_WRITE
-
     /// <summary>syncfs(2): everything in the file system that holds the descriptor reaches the medium. Since Linux
     /// 5.8 it also reports failed writes.</summary>
     public static SysResult Syncfs(int fd) => Retry(SyscallNumber.syncfs, fd);

@@ -1,5 +1,3 @@
-using System.Buffers.Binary;
-using System.Numerics;
 using System.Text.Unicode;
 
 namespace CriuPmem.Images.Wire;
@@ -68,7 +66,7 @@ internal ref struct WireChecker
 
         ulong missing = schema.Required & ~seen;
         if (missing == 0) return true;
-        string name = fields[BitOperations.TrailingZeroCount(missing)].Name;
+        string name = fields[System.Numerics.BitOperations.TrailingZeroCount(missing)].Name;
         return Fail(start, $"{schema.Name} lacks its required field '{name}'");
     }
 
@@ -122,12 +120,13 @@ internal ref struct WireChecker
             _ => (long)value is >= int.MinValue and <= int.MaxValue,
         };
         if (!fits) return Fail(at, $"field '{field.Name}' of {schema.Name} holds {value}, which is out of its range");
-        return field.Kind != FieldKind.Enum || Enumerator(schema, in field, (int)value, at);
-    }
+        if (field.Kind == FieldKind.Enum && !MessageSchemas.Enumeration(field.Child).Has((int)value))
+        {
+            return Fail(at, $"field '{field.Name}' of {schema.Name} holds the unknown value {(int)value}");
+        }
 
-    private bool Enumerator(MessageSchema schema, in FieldSchema field, int value, int at) =>
-        MessageSchemas.Enumeration(field.Child).Has(value) ||
-        Fail(at, $"field '{field.Name}' of {schema.Name} holds {value}, which this version does not know");
+        return true;
+    }
 
     private bool Skip(int wireType, int end, int at)
     {
@@ -174,19 +173,7 @@ internal ref struct WireChecker
             return true;
         }
 
-        if (end - at < 8) return LongVarint(at, end, out value);
-
-        // Eight bytes at once: a byte without its top bit ends the number (addresses have 7).
-        ulong word = BinaryPrimitives.ReadUInt64LittleEndian(_bytes.Slice(at, 8));
-        ulong ends = ~word & 0x8080_8080_8080_8080;
-        int bytes = (BitOperations.TrailingZeroCount(ends) >> 3) + 1;
-        if (ends == 0 || (byte)(word >> ((bytes - 1) * 8)) == 0) return LongVarint(at, end, out value);
-        word &= ulong.MaxValue >> (64 - bytes * 8);
-        word = (word & 0x007F_007F_007F_007F) | ((word & 0x7F00_7F00_7F00_7F00) >> 1);
-        word = (word & 0x0000_3FFF_0000_3FFF) | ((word & 0x3FFF_0000_3FFF_0000) >> 2);
-        value = (word & 0x0FFF_FFFF) | ((word & 0x0FFF_FFFF_0000_0000) >> 4);
-        _position = at + bytes;
-        return true;
+        return LongVarint(at, end, out value);
     }
 
     private bool LongVarint(int at, int end, out ulong value)

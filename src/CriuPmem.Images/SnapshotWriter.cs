@@ -13,7 +13,6 @@ internal sealed class SnapshotWriter
 {
     private const string NewInventory = "inventory.img.new";
 
-    // Up to here each file is synced by itself; beyond, one syncfs is cheaper. See Sync.
     private const int FilesToSyncSingly = 16;
 
     private readonly int _directoryFd;
@@ -140,8 +139,12 @@ internal sealed class SnapshotWriter
         return opened.Value;
     }
 
-    // One syncfs has to write what others have in the file system's cache too, but costs one commit of its journal;
-    // fsync costs one commit (or one flush of the disk's cache) for each file. Figures in docs/images.md.
+    // fsync waits for a commit of the journal for each file; syncfs for one in all, but also for everything that
+    // others have in the cache of the same file system. On ext4 (2 CPUs under load, in turn, medians of 9):
+    //   files     8      16      64     256
+    //   fsync    30 ms   57 ms  215 ms  311 ms   (starting writeback for all first changed nothing)
+    //   syncfs    2 ms    2 ms    4 ms    9 ms   plus about 0.4 s for each GB of others
+    // So a small snapshot does not depend on others, and a large one does not wait for hundreds of commits.
     private void SyncContents()
     {
         if (_created.Count > FilesToSyncSingly)

@@ -122,7 +122,7 @@ internal ref struct WireChecker
         if (!fits) return Fail(at, $"field '{field.Name}' of {schema.Name} holds {value}, which is out of its range");
         if (field.Kind == FieldKind.Enum && !MessageSchemas.Enumeration(field.Child).Has((int)value))
         {
-            return Fail(at, $"field '{field.Name}' of {schema.Name} holds {(int)value}, which this version does not know");
+            return Fail(at, $"field '{field.Name}' of {schema.Name} holds the unknown value {(int)value}");
         }
 
         return true;

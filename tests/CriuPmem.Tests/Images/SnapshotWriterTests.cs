@@ -64,8 +64,14 @@ public sealed class SnapshotWriterTests
             MmEntry written = Space();
             written.Vmas.Add(new VmaEntry
             {
-                Start = address, End = ~address, Pgoff = address >> 3, Shmid = flags, Prot = flags, Flags = flags,
-                Status = flags, Fd = fd,
+                Start = address,
+                End = ~address,
+                Pgoff = address >> 3,
+                Shmid = flags,
+                Prot = flags,
+                Flags = flags,
+                Status = flags,
+                Fd = fd,
             });
             images.Writer.WriteSingle(ImageKind.Mm, 1, written);
             return images.Reader.ReadSingle<MmEntry>(ImageKind.Mm, 1).Equals(written);
@@ -165,7 +171,17 @@ public sealed class SnapshotWriterTests
 
     private static MmEntry Space() => new()
     {
-        MmStartCode = 1, MmEndCode = 1, MmStartData = 1, MmEndData = 1, MmStartStack = 1, MmStartBrk = 1, MmBrk = 1,
-        MmArgStart = 1, MmArgEnd = 1, MmEnvStart = 1, MmEnvEnd = 1, ExeFileId = 1,
+        MmStartCode = 1,
+        MmEndCode = 1,
+        MmStartData = 1,
+        MmEndData = 1,
+        MmStartStack = 1,
+        MmStartBrk = 1,
+        MmBrk = 1,
+        MmArgStart = 1,
+        MmArgEnd = 1,
+        MmEnvStart = 1,
+        MmEnvEnd = 1,
+        ExeFileId = 1,
     };
 }

@@ -45,7 +45,7 @@ internal static class ImageBlobs
 
     private static long Ghost(ImageReader reader, string message, ReadOnlySpan<byte> entry)
     {
-        if (message == "ghost_file_entry")
+        if (message == "GhostFileEntry")
         {
             return GhostFileEntry.Parser.ParseFrom(entry).Chunks ? 0 : reader.RemainingBytes;
         }

@@ -8,31 +8,31 @@ internal sealed partial class ImageKind
 
     /// <summary>What the snapshot is; written last, so that its presence means a complete set.</summary>
     public static ImageKind Inventory { get; } =
-        new("INVENTORY", "inventory.img", 0x58313116, ImageFraming.Inventory, "inventory_entry");
+        new("INVENTORY", "inventory.img", 0x58313116, ImageFraming.Inventory, "InventoryEntry");
 
     /// <summary>The processes, parents before children.</summary>
     public static ImageKind Pstree { get; } =
-        new("PSTREE", "pstree.img", 0x50273030, ImageFraming.Common, "pstree_entry");
+        new("PSTREE", "pstree.img", 0x50273030, ImageFraming.Common, "PstreeEntry");
 
     /// <summary>One thread: registers and per-task state; the leader's also holds the process's.</summary>
     public static ImageKind Core { get; } =
-        new("CORE", "core-<tid>.img", 0x55053847, ImageFraming.Common, "core_entry");
+        new("CORE", "core-<tid>.img", 0x55053847, ImageFraming.Common, "CoreEntry");
 
     /// <summary>Which tables and namespaces a process shares.</summary>
     public static ImageKind Ids { get; } =
-        new("IDS", "ids-<pid>.img", 0x54432030, ImageFraming.Common, "task_kobj_ids_entry");
+        new("IDS", "ids-<pid>.img", 0x54432030, ImageFraming.Common, "TaskKobjIdsEntry");
 
     /// <summary>An address space: its bounds and mappings.</summary>
     public static ImageKind Mm { get; } =
-        new("MM", "mm-<pid>.img", 0x57492820, ImageFraming.Common, "mm_entry");
+        new("MM", "mm-<pid>.img", 0x57492820, ImageFraming.Common, "MmEntry");
 
     /// <summary>Which pages of a process are in pages-N.img.</summary>
     public static ImageKind Pagemap { get; } =
-        new("PAGEMAP", "pagemap-<pid>.img", 0x56084025, ImageFraming.Common, "pagemap_head", "pagemap_entry");
+        new("PAGEMAP", "pagemap-<pid>.img", 0x56084025, ImageFraming.Common, "PagemapHead", "PagemapEntry");
 
     /// <summary>Which pages of a shared segment are in pages-N.img.</summary>
     public static ImageKind PagemapShmem { get; } =
-        new("PAGEMAP", "pagemap-shmem-<id>.img", 0x56084025, ImageFraming.Common, "pagemap_head", "pagemap_entry");
+        new("PAGEMAP", "pagemap-shmem-<id>.img", 0x56084025, ImageFraming.Common, "PagemapHead", "PagemapEntry");
 
     /// <summary>Page contents, nothing else.</summary>
     public static ImageKind Pages { get; } =
@@ -40,139 +40,139 @@ internal sealed partial class ImageKind
 
     /// <summary>One descriptor table.</summary>
     public static ImageKind Fdinfo { get; } =
-        new("FDINFO", "fdinfo-<id>.img", 0x56213732, ImageFraming.Common, "fdinfo_entry");
+        new("FDINFO", "fdinfo-<id>.img", 0x56213732, ImageFraming.Common, "FdinfoEntry");
 
     /// <summary>All open file descriptions.</summary>
     public static ImageKind Files { get; } =
-        new("FILES", "files.img", 0x56303138, ImageFraming.Common, "file_entry");
+        new("FILES", "files.img", 0x56303138, ImageFraming.Common, "FileEntry");
 
     /// <summary>Working directory, root and umask.</summary>
     public static ImageKind Fs { get; } =
-        new("FS", "fs-<pid>.img", 0x51403912, ImageFraming.Common, "fs_entry");
+        new("FS", "fs-<pid>.img", 0x51403912, ImageFraming.Common, "FsEntry");
 
     /// <summary>Unread contents of pipes.</summary>
     public static ImageKind PipesData { get; } =
-        new("PIPES_DATA", "pipes-data.img", 0x56453709, ImageFraming.Common, "pipe_data_entry",
+        new("PIPES_DATA", "pipes-data.img", 0x56453709, ImageFraming.Common, "PipeDataEntry",
             blob: BlobAfter.PipeData);
 
     /// <summary>Unread contents of FIFOs.</summary>
     public static ImageKind FifoData { get; } =
-        new("FIFO_DATA", "fifo-data.img", 0x59333054, ImageFraming.Common, "pipe_data_entry",
+        new("FIFO_DATA", "fifo-data.img", 0x59333054, ImageFraming.Common, "PipeDataEntry",
             blob: BlobAfter.PipeData);
 
     /// <summary>Unread packets of UNIX sockets.</summary>
     public static ImageKind SkQueues { get; } =
-        new("SK_QUEUES", "sk-queues.img", 0x56264026, ImageFraming.Common, "sk_packet_entry",
+        new("SK_QUEUES", "sk-queues.img", 0x56264026, ImageFraming.Common, "SkPacketEntry",
             blob: BlobAfter.Packet);
 
     /// <summary>An established TCP connection; the id is the socket's inode.</summary>
     public static ImageKind TcpStream { get; } =
-        new("TCP_STREAM", "tcp-stream-<x>.img", 0x51465506, ImageFraming.Common, "tcp_stream_entry",
+        new("TCP_STREAM", "tcp-stream-<x>.img", 0x51465506, ImageFraming.Common, "TcpStreamEntry",
             blob: BlobAfter.TcpQueues);
 
     /// <summary>What stands in for files whose names are gone.</summary>
     public static ImageKind RemapFpath { get; } =
-        new("REMAP_FPATH", "remap-fpath.img", 0x59133954, ImageFraming.Common, "remap_file_path_entry");
+        new("REMAP_FPATH", "remap-fpath.img", 0x59133954, ImageFraming.Common, "RemapFilePathEntry");
 
     /// <summary>A deleted file with its contents.</summary>
     public static ImageKind GhostFile { get; } =
-        new("GHOST_FILE", "ghost-file-<x>.img", 0x52583605, ImageFraming.Common, "ghost_file_entry",
-            "ghost_chunk_entry", BlobAfter.Ghost);
+        new("GHOST_FILE", "ghost-file-<x>.img", 0x52583605, ImageFraming.Common, "GhostFileEntry",
+            "GhostChunkEntry", BlobAfter.Ghost);
 
     /// <summary>Terminals and their settings.</summary>
     public static ImageKind TtyInfo { get; } =
-        new("TTY_INFO", "tty-info.img", 0x59453036, ImageFraming.Common, "tty_info_entry");
+        new("TTY_INFO", "tty-info.img", 0x59453036, ImageFraming.Common, "TtyInfoEntry");
 
     /// <summary>Unread bytes of pseudoterminals.</summary>
     public static ImageKind TtyData { get; } =
-        new("TTY_DATA", "tty-data.img", 0x59413026, ImageFraming.Common, "tty_data_entry");
+        new("TTY_DATA", "tty-data.img", 0x59413026, ImageFraming.Common, "TtyDataEntry");
 
     /// <summary>File locks and leases.</summary>
     public static ImageKind FileLocks { get; } =
-        new("FILE_LOCKS", "filelocks.img", 0x54323616, ImageFraming.Common, "file_lock_entry");
+        new("FILE_LOCKS", "filelocks.img", 0x54323616, ImageFraming.Common, "FileLockEntry");
 
     /// <summary>Memory files; their contents are shared segments.</summary>
     public static ImageKind Memfd { get; } =
-        new("MEMFD_INODE", "memfd.img", 0x48453499, ImageFraming.Common, "memfd_inode_entry");
+        new("MEMFD_INODE", "memfd.img", 0x48453499, ImageFraming.Common, "MemfdInodeEntry");
 
     /// <summary>System call filters.</summary>
     public static ImageKind Seccomp { get; } =
-        new("SECCOMP", "seccomp.img", 0x64413049, ImageFraming.Common, "seccomp_entry");
+        new("SECCOMP", "seccomp.img", 0x64413049, ImageFraming.Common, "SeccompEntry");
 
     /// <summary>Control groups and their properties.</summary>
     public static ImageKind Cgroup { get; } =
-        new("CGROUP", "cgroup.img", 0x59383330, ImageFraming.Common, "cgroup_entry");
+        new("CGROUP", "cgroup.img", 0x59383330, ImageFraming.Common, "CgroupEntry");
 
     /// <summary>Features of the processor that the snapshot was made on.</summary>
     public static ImageKind Cpuinfo { get; } =
-        new("CPUINFO", "cpuinfo.img", 0x61404013, ImageFraming.Common, "cpuinfo_entry");
+        new("CPUINFO", "cpuinfo.img", 0x61404013, ImageFraming.Common, "CpuinfoEntry");
 
     /// <summary>AppArmor policies.</summary>
     public static ImageKind Apparmor { get; } =
-        new("APPARMOR", "apparmor.img", 0x59423047, ImageFraming.Common, "apparmor_entry");
+        new("APPARMOR", "apparmor.img", 0x59423047, ImageFraming.Common, "ApparmorEntry");
 
     /// <summary>SysV shared memory segments.</summary>
     public static ImageKind IpcShm { get; } =
-        new("IPCNS_SHM", "ipcns-shm-<id>.img", 0x46283044, ImageFraming.Common, "ipc_shm_entry",
+        new("IPCNS_SHM", "ipcns-shm-<id>.img", 0x46283044, ImageFraming.Common, "IpcShmEntry",
             blob: BlobAfter.SysvShm);
 
     /// <summary>SysV semaphore sets.</summary>
     public static ImageKind IpcSem { get; } =
-        new("IPCNS_SEM", "ipcns-sem-<id>.img", 0x59573019, ImageFraming.Common, "ipc_sem_entry",
+        new("IPCNS_SEM", "ipcns-sem-<id>.img", 0x59573019, ImageFraming.Common, "IpcSemEntry",
             blob: BlobAfter.SysvSem);
 
     /// <summary>SysV message queues.</summary>
     public static ImageKind IpcMsg { get; } =
-        new("IPCNS_MSG", "ipcns-msg-<id>.img", 0x55453737, ImageFraming.Common, "ipc_msg_entry",
+        new("IPCNS_MSG", "ipcns-msg-<id>.img", 0x55453737, ImageFraming.Common, "IpcMsgEntry",
             blob: BlobAfter.SysvMsg);
 
     /// <summary>Settings of an IPC namespace.</summary>
     public static ImageKind IpcVar { get; } =
-        new("IPC_VAR", "ipcns-var-<id>.img", 0x53115007, ImageFraming.Common, "ipc_var_entry");
+        new("IPC_VAR", "ipcns-var-<id>.img", 0x53115007, ImageFraming.Common, "IpcVarEntry");
 
     /// <summary>A UTS namespace: host and domain name.</summary>
     public static ImageKind UtsNs { get; } =
-        new("UTSNS", "utsns-<id>.img", 0x54473203, ImageFraming.Common, "utsns_entry");
+        new("UTSNS", "utsns-<id>.img", 0x54473203, ImageFraming.Common, "UtsnsEntry");
 
     /// <summary>A time namespace: its clocks at the moment of the dump.</summary>
     public static ImageKind TimeNs { get; } =
-        new("TIMENS", "timens-<id>.img", 0x43114433, ImageFraming.Common, "timens_entry");
+        new("TIMENS", "timens-<id>.img", 0x43114433, ImageFraming.Common, "TimensEntry");
 
     /// <summary>A pid namespace.</summary>
     public static ImageKind PidNs { get; } =
-        new("PIDNS", "pidns-<id>.img", 0x61157326, ImageFraming.Common, "pidns_entry");
+        new("PIDNS", "pidns-<id>.img", 0x61157326, ImageFraming.Common, "PidnsEntry");
 
     /// <summary>A user namespace: its id maps.</summary>
     public static ImageKind UserNs { get; } =
-        new("USERNS", "userns-<id>.img", 0x55474906, ImageFraming.Common, "userns_entry");
+        new("USERNS", "userns-<id>.img", 0x55474906, ImageFraming.Common, "UsernsEntry");
 
     /// <summary>The mounts of a mount namespace.</summary>
     public static ImageKind MountPoints { get; } =
-        new("MNTS", "mountpoints-<id>.img", 0x55563928, ImageFraming.Common, "mnt_entry");
+        new("MNTS", "mountpoints-<id>.img", 0x55563928, ImageFraming.Common, "MntEntry");
 
     /// <summary>A network namespace: its settings.</summary>
     public static ImageKind NetNs { get; } =
-        new("NETNS", "netns-<id>.img", 0x55933752, ImageFraming.Common, "netns_entry");
+        new("NETNS", "netns-<id>.img", 0x55933752, ImageFraming.Common, "NetnsEntry");
 
     /// <summary>The devices of a network namespace.</summary>
     public static ImageKind NetDev { get; } =
-        new("NETDEV", "netdev-<id>.img", 0x57373951, ImageFraming.Common, "net_device_entry");
+        new("NETDEV", "netdev-<id>.img", 0x57373951, ImageFraming.Common, "NetDeviceEntry");
 
     /// <summary>An autofs mount.</summary>
     public static ImageKind Autofs { get; } =
-        new("AUTOFS", "autofs-<id>.img", 0x49353943, ImageFraming.Common, "autofs_entry");
+        new("AUTOFS", "autofs-<id>.img", 0x49353943, ImageFraming.Common, "AutofsEntry");
 
     /// <summary>Registered executable formats.</summary>
     public static ImageKind BinfmtMisc { get; } =
-        new("BINFMT_MISC", "binfmt-misc.img", 0x67343323, ImageFraming.Common, "binfmt_misc_entry");
+        new("BINFMT_MISC", "binfmt-misc.img", 0x67343323, ImageFraming.Common, "BinfmtMiscEntry");
 
     /// <summary>BPF maps.</summary>
     public static ImageKind BpfMapFile { get; } =
-        new("BPFMAP_FILE", "bpfmap-file.img", 0x57506142, ImageFraming.Common, "bpfmap_file_entry");
+        new("BPFMAP_FILE", "bpfmap-file.img", 0x57506142, ImageFraming.Common, "BpfmapFileEntry");
 
     /// <summary>Contents of BPF maps.</summary>
     public static ImageKind BpfMapData { get; } =
-        new("BPFMAP_DATA", "bpfmap-data.img", 0x64324033, ImageFraming.Common, "bpfmap_data_entry",
+        new("BPFMAP_DATA", "bpfmap-data.img", 0x64324033, ImageFraming.Common, "BpfmapDataEntry",
             blob: BlobAfter.BpfMap);
 
     /// <summary>Addresses, as ip addr save writes them.</summary>
@@ -221,13 +221,13 @@ internal sealed partial class ImageKind
 
     /// <summary>What the dump took; in the work directory.</summary>
     public static ImageKind StatsDump { get; } =
-        new("STATS", "stats-dump", 0x57093306, ImageFraming.Service, "stats_entry");
+        new("STATS", "stats-dump", 0x57093306, ImageFraming.Service, "StatsEntry");
 
     /// <summary>What the restore took; in the work directory.</summary>
     public static ImageKind StatsRestore { get; } =
-        new("STATS", "stats-restore", 0x57093306, ImageFraming.Service, "stats_entry");
+        new("STATS", "stats-restore", 0x57093306, ImageFraming.Service, "StatsEntry");
 
     /// <summary>Paths of watched inodes that were found before.</summary>
     public static ImageKind IrmapCache { get; } =
-        new("IRMAP_CACHE", "irmap-cache", 0x57004059, ImageFraming.Service, "irmap_cache_entry");
+        new("IRMAP_CACHE", "irmap-cache", 0x57004059, ImageFraming.Service, "IrmapCacheEntry");
 }

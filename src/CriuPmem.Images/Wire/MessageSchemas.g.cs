@@ -12,47 +12,47 @@ internal static partial class MessageSchemas
     private static readonly EnumSchema[] Enumerations = new EnumSchema[]
     {
         // 0
-        new EnumSchema("remap_type", new[] { 0, 1, 2 }, new[] { "LINKED", "GHOST", "PROCFS" }),
+        new EnumSchema("RemapType", new[] { 0, 1, 2 }, new[] { "LINKED", "GHOST", "PROCFS" }),
         // 1
-        new EnumSchema("fh_entry_sizes", new[] { 16 }, new[] { "min_entries" }),
+        new EnumSchema("FhEntrySizes", new[] { 16 }, new[] { "min_entries" }),
         // 2
-        new EnumSchema("mark_type", new[] { 1, 2 }, new[] { "INODE", "MOUNT" }),
+        new EnumSchema("MarkType", new[] { 1, 2 }, new[] { "INODE", "MOUNT" }),
         // 3
-        new EnumSchema("fd_types", new[] { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 65534, 65535 }, new[] { "UND", "REG", "PIPE", "FIFO", "INETSK", "UNIXSK", "EVENTFD", "EVENTPOLL", "INOTIFY", "SIGNALFD", "PACKETSK", "TTY", "FANOTIFY", "NETLINKSK", "NS", "TUNF", "EXT", "TIMERFD", "MEMFD", "BPFMAP", "PIDFD", "CTL_TTY", "AUTOFS_PIPE" }),
+        new EnumSchema("FdTypes", new[] { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 65534, 65535 }, new[] { "UND", "REG", "PIPE", "FIFO", "INETSK", "UNIXSK", "EVENTFD", "EVENTPOLL", "INOTIFY", "SIGNALFD", "PACKETSK", "TTY", "FANOTIFY", "NETLINKSK", "NS", "TUNF", "EXT", "TIMERFD", "MEMFD", "BPFMAP", "PIDFD", "CTL_TTY", "AUTOFS_PIPE" }),
         // 4
-        new EnumSchema("lsmtype", new[] { 0, 1, 2 }, new[] { "NO_LSM", "SELINUX", "APPARMOR" }),
+        new EnumSchema("Lsmtype", new[] { 0, 1, 2 }, new[] { "NO_LSM", "SELINUX", "APPARMOR" }),
         // 5
-        new EnumSchema("fstype", new[] { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 23 }, new[] { "UNSUPPORTED", "PROC", "SYSFS", "DEVTMPFS", "BINFMT_MISC", "TMPFS", "DEVPTS", "SIMFS", "PSTORE", "SECURITYFS", "FUSECTL", "DEBUGFS", "CGROUP", "AUFS", "MQUEUE", "FUSE", "AUTO", "OVERLAYFS", "AUTOFS", "TRACEFS", "CGROUP2" }),
+        new EnumSchema("Fstype", new[] { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 23 }, new[] { "UNSUPPORTED", "PROC", "SYSFS", "DEVTMPFS", "BINFMT_MISC", "TMPFS", "DEVPTS", "SIMFS", "PSTORE", "SECURITYFS", "FUSECTL", "DEBUGFS", "CGROUP", "AUFS", "MQUEUE", "FUSE", "AUTO", "OVERLAYFS", "AUTOFS", "TRACEFS", "CGROUP2" }),
         // 6
-        new EnumSchema("nd_type", new[] { 1, 2, 3, 4, 5, 6, 7, 8 }, new[] { "LOOPBACK", "VETH", "TUN", "EXTLINK", "VENET", "BRIDGE", "MACVLAN", "SIT" }),
+        new EnumSchema("NdType", new[] { 1, 2, 3, 4, 5, 6, 7, 8 }, new[] { "LOOPBACK", "VETH", "TUN", "EXTLINK", "VENET", "BRIDGE", "MACVLAN", "SIT" }),
         // 7
         new EnumSchema("SysctlType", new[] { 5, 6 }, new[] { "CTL_STR", "CTL_32" }),
         // 8
-        new EnumSchema("criu_cg_mode", new[] { 0, 1, 2, 3, 4, 5, 6 }, new[] { "IGNORE", "CG_NONE", "PROPS", "SOFT", "FULL", "STRICT", "DEFAULT" }),
+        new EnumSchema("CriuCgMode", new[] { 0, 1, 2, 3, 4, 5, 6 }, new[] { "IGNORE", "CG_NONE", "PROPS", "SOFT", "FULL", "STRICT", "DEFAULT" }),
         // 9
-        new EnumSchema("criu_network_lock_method", new[] { 1, 2, 3 }, new[] { "IPTABLES", "NFTABLES", "SKIP" }),
+        new EnumSchema("CriuNetworkLockMethod", new[] { 1, 2, 3 }, new[] { "IPTABLES", "NFTABLES", "SKIP" }),
         // 10
-        new EnumSchema("criu_pre_dump_mode", new[] { 1, 2 }, new[] { "SPLICE", "VM_READ" }),
+        new EnumSchema("CriuPreDumpMode", new[] { 1, 2 }, new[] { "SPLICE", "VM_READ" }),
         // 11
-        new EnumSchema("criu_req_type", new[] { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13 }, new[] { "EMPTY", "DUMP", "RESTORE", "CHECK", "PRE_DUMP", "PAGE_SERVER", "NOTIFY", "CPUINFO_DUMP", "CPUINFO_CHECK", "FEATURE_CHECK", "VERSION", "WAIT_PID", "PAGE_SERVER_CHLD", "SINGLE_PRE_DUMP" }),
+        new EnumSchema("CriuReqType", new[] { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13 }, new[] { "EMPTY", "DUMP", "RESTORE", "CHECK", "PRE_DUMP", "PAGE_SERVER", "NOTIFY", "CPUINFO_DUMP", "CPUINFO_CHECK", "FEATURE_CHECK", "VERSION", "WAIT_PID", "PAGE_SERVER_CHLD", "SINGLE_PRE_DUMP" }),
         // 12
-        new EnumSchema("sk_shutdown", new[] { 0, 1, 2, 3 }, new[] { "NONE", "READ", "WRITE", "BOTH" }),
+        new EnumSchema("SkShutdown", new[] { 0, 1, 2, 3 }, new[] { "NONE", "READ", "WRITE", "BOTH" }),
         // 13
-        new EnumSchema("user_x86_regs_mode", new[] { 1, 2 }, new[] { "NATIVE", "COMPAT" }),
+        new EnumSchema("UserX86RegsMode", new[] { 1, 2 }, new[] { "NATIVE", "COMPAT" }),
         // 14
-        new EnumSchema("seccomp_mode", new[] { 0, 1, 2 }, new[] { "disabled", "strict", "filter" }),
+        new EnumSchema("SeccompMode", new[] { 0, 1, 2 }, new[] { "disabled", "strict", "filter" }),
         // 15
         new EnumSchema("TtyType", new[] { 0, 1, 2, 3, 4, 5, 6 }, new[] { "UNKNOWN", "PTY", "CONSOLE", "VT", "CTTY", "EXT_TTY", "SERIAL" }),
         // 16
-        new EnumSchema("cpuinfo_x86_entry.vendor", new[] { 0, 1, 2 }, new[] { "UNKNOWN", "INTEL", "AMD" }),
+        new EnumSchema("CpuinfoX86Entry.Vendor", new[] { 0, 1, 2 }, new[] { "UNKNOWN", "INTEL", "AMD" }),
         // 17
-        new EnumSchema("core_entry.march", new[] { 0, 1, 2, 3, 4, 5, 6, 7, 8 }, new[] { "UNKNOWN", "X86_64", "ARM", "AARCH64", "PPC64", "S390", "MIPS", "LOONGARCH64", "RISCV64" }),
+        new EnumSchema("CoreEntry.March", new[] { 0, 1, 2, 3, 4, 5, 6, 7, 8 }, new[] { "UNKNOWN", "X86_64", "ARM", "AARCH64", "PPC64", "S390", "MIPS", "LOONGARCH64", "RISCV64" }),
     };
 
     private static readonly MessageSchema[] Messages = new MessageSchema[]
     {
         // 0
-        new MessageSchema("fown_entry", typeof(CriuPmem.Images.Messages.FownEntry), new FieldSchema[]
+        new MessageSchema("FownEntry", typeof(CriuPmem.Images.Messages.FownEntry), new FieldSchema[]
         {
             Req(1, "uid", K.UInt32),
             Req(2, "euid", K.UInt32),
@@ -61,13 +61,13 @@ internal static partial class MessageSchemas
             Req(5, "pid", K.UInt32),
         }),
         // 1
-        new MessageSchema("timeval", typeof(CriuPmem.Images.Messages.Timeval), new FieldSchema[]
+        new MessageSchema("Timeval", typeof(CriuPmem.Images.Messages.Timeval), new FieldSchema[]
         {
             Req(1, "tv_sec", K.UInt64),
             Req(2, "tv_usec", K.UInt64),
         }),
         // 2
-        new MessageSchema("reg_file_entry", typeof(CriuPmem.Images.Messages.RegFileEntry), new FieldSchema[]
+        new MessageSchema("RegFileEntry", typeof(CriuPmem.Images.Messages.RegFileEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
             Req(2, "flags", K.UInt32),
@@ -84,14 +84,14 @@ internal static partial class MessageSchemas
             F(14, "checksum_parameter", K.UInt32),
         }),
         // 3
-        new MessageSchema("remap_file_path_entry", typeof(CriuPmem.Images.Messages.RemapFilePathEntry), new FieldSchema[]
+        new MessageSchema("RemapFilePathEntry", typeof(CriuPmem.Images.Messages.RemapFilePathEntry), new FieldSchema[]
         {
             Req(1, "orig_id", K.UInt32),
             Req(2, "remap_id", K.UInt32),
             F(3, "remap_type", K.Enum, 0),
         }),
         // 4
-        new MessageSchema("ghost_file_entry", typeof(CriuPmem.Images.Messages.GhostFileEntry), new FieldSchema[]
+        new MessageSchema("GhostFileEntry", typeof(CriuPmem.Images.Messages.GhostFileEntry), new FieldSchema[]
         {
             Req(1, "uid", K.UInt32),
             Req(2, "gid", K.UInt32),
@@ -106,13 +106,13 @@ internal static partial class MessageSchemas
             F(11, "symlnk_target", K.Bytes),
         }),
         // 5
-        new MessageSchema("ghost_chunk_entry", typeof(CriuPmem.Images.Messages.GhostChunkEntry), new FieldSchema[]
+        new MessageSchema("GhostChunkEntry", typeof(CriuPmem.Images.Messages.GhostChunkEntry), new FieldSchema[]
         {
             Req(1, "len", K.UInt64),
             Req(2, "off", K.UInt64),
         }),
         // 6
-        new MessageSchema("file_lock_entry", typeof(CriuPmem.Images.Messages.FileLockEntry), new FieldSchema[]
+        new MessageSchema("FileLockEntry", typeof(CriuPmem.Images.Messages.FileLockEntry), new FieldSchema[]
         {
             Req(1, "flag", K.UInt32),
             Req(2, "type", K.UInt32),
@@ -122,7 +122,7 @@ internal static partial class MessageSchemas
             Req(6, "len", K.Int64),
         }),
         // 7
-        new MessageSchema("fh_entry", typeof(CriuPmem.Images.Messages.FhEntry), new FieldSchema[]
+        new MessageSchema("FhEntry", typeof(CriuPmem.Images.Messages.FhEntry), new FieldSchema[]
         {
             Req(1, "bytes", K.UInt32),
             Req(2, "type", K.UInt32),
@@ -131,14 +131,14 @@ internal static partial class MessageSchemas
             F(5, "mnt_id", K.UInt32),
         }),
         // 8
-        new MessageSchema("irmap_cache_entry", typeof(CriuPmem.Images.Messages.IrmapCacheEntry), new FieldSchema[]
+        new MessageSchema("IrmapCacheEntry", typeof(CriuPmem.Images.Messages.IrmapCacheEntry), new FieldSchema[]
         {
             Req(1, "dev", K.UInt32),
             Req(2, "inode", K.UInt64),
             Req(3, "path", K.Bytes),
         }),
         // 9
-        new MessageSchema("inotify_wd_entry", typeof(CriuPmem.Images.Messages.InotifyWdEntry), new FieldSchema[]
+        new MessageSchema("InotifyWdEntry", typeof(CriuPmem.Images.Messages.InotifyWdEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
             Req(2, "i_ino", K.UInt64),
@@ -149,7 +149,7 @@ internal static partial class MessageSchemas
             Req(7, "f_handle", K.Message, 7),
         }),
         // 10
-        new MessageSchema("inotify_file_entry", typeof(CriuPmem.Images.Messages.InotifyFileEntry), new FieldSchema[]
+        new MessageSchema("InotifyFileEntry", typeof(CriuPmem.Images.Messages.InotifyFileEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
             Req(2, "flags", K.UInt32),
@@ -157,19 +157,19 @@ internal static partial class MessageSchemas
             Rep(5, "wd", K.Message, 9),
         }),
         // 11
-        new MessageSchema("fanotify_inode_mark_entry", typeof(CriuPmem.Images.Messages.FanotifyInodeMarkEntry), new FieldSchema[]
+        new MessageSchema("FanotifyInodeMarkEntry", typeof(CriuPmem.Images.Messages.FanotifyInodeMarkEntry), new FieldSchema[]
         {
             Req(1, "i_ino", K.UInt64),
             Req(2, "f_handle", K.Message, 7),
         }),
         // 12
-        new MessageSchema("fanotify_mount_mark_entry", typeof(CriuPmem.Images.Messages.FanotifyMountMarkEntry), new FieldSchema[]
+        new MessageSchema("FanotifyMountMarkEntry", typeof(CriuPmem.Images.Messages.FanotifyMountMarkEntry), new FieldSchema[]
         {
             Req(1, "mnt_id", K.UInt32),
             F(2, "path", K.String),
         }),
         // 13
-        new MessageSchema("fanotify_mark_entry", typeof(CriuPmem.Images.Messages.FanotifyMarkEntry), new FieldSchema[]
+        new MessageSchema("FanotifyMarkEntry", typeof(CriuPmem.Images.Messages.FanotifyMarkEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
             Req(2, "type", K.Enum, 2),
@@ -181,7 +181,7 @@ internal static partial class MessageSchemas
             F(8, "me", K.Message, 12),
         }),
         // 14
-        new MessageSchema("fanotify_file_entry", typeof(CriuPmem.Images.Messages.FanotifyFileEntry), new FieldSchema[]
+        new MessageSchema("FanotifyFileEntry", typeof(CriuPmem.Images.Messages.FanotifyFileEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
             Req(2, "flags", K.UInt32),
@@ -191,7 +191,7 @@ internal static partial class MessageSchemas
             Rep(6, "mark", K.Message, 13),
         }),
         // 15
-        new MessageSchema("pipe_entry", typeof(CriuPmem.Images.Messages.PipeEntry), new FieldSchema[]
+        new MessageSchema("PipeEntry", typeof(CriuPmem.Images.Messages.PipeEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
             Req(2, "pipe_id", K.UInt32),
@@ -199,21 +199,21 @@ internal static partial class MessageSchemas
             Req(4, "fown", K.Message, 0),
         }),
         // 16
-        new MessageSchema("pipe_data_entry", typeof(CriuPmem.Images.Messages.PipeDataEntry), new FieldSchema[]
+        new MessageSchema("PipeDataEntry", typeof(CriuPmem.Images.Messages.PipeDataEntry), new FieldSchema[]
         {
             Req(1, "pipe_id", K.UInt32),
             Req(2, "bytes", K.UInt32),
             F(3, "size", K.UInt32),
         }),
         // 17
-        new MessageSchema("fifo_entry", typeof(CriuPmem.Images.Messages.FifoEntry), new FieldSchema[]
+        new MessageSchema("FifoEntry", typeof(CriuPmem.Images.Messages.FifoEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
             Req(2, "pipe_id", K.UInt32),
             F(3, "regf_id", K.UInt32),
         }),
         // 18
-        new MessageSchema("eventfd_file_entry", typeof(CriuPmem.Images.Messages.EventfdFileEntry), new FieldSchema[]
+        new MessageSchema("EventfdFileEntry", typeof(CriuPmem.Images.Messages.EventfdFileEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
             Req(2, "flags", K.UInt32),
@@ -221,7 +221,7 @@ internal static partial class MessageSchemas
             Req(4, "counter", K.UInt64),
         }),
         // 19
-        new MessageSchema("eventpoll_tfd_entry", typeof(CriuPmem.Images.Messages.EventpollTfdEntry), new FieldSchema[]
+        new MessageSchema("EventpollTfdEntry", typeof(CriuPmem.Images.Messages.EventpollTfdEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
             Req(2, "tfd", K.UInt32),
@@ -232,7 +232,7 @@ internal static partial class MessageSchemas
             F(7, "pos", K.UInt64),
         }),
         // 20
-        new MessageSchema("eventpoll_file_entry", typeof(CriuPmem.Images.Messages.EventpollFileEntry), new FieldSchema[]
+        new MessageSchema("EventpollFileEntry", typeof(CriuPmem.Images.Messages.EventpollFileEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
             Req(2, "flags", K.UInt32),
@@ -240,7 +240,7 @@ internal static partial class MessageSchemas
             Rep(4, "tfd", K.Message, 19),
         }),
         // 21
-        new MessageSchema("signalfd_entry", typeof(CriuPmem.Images.Messages.SignalfdEntry), new FieldSchema[]
+        new MessageSchema("SignalfdEntry", typeof(CriuPmem.Images.Messages.SignalfdEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
             Req(2, "flags", K.UInt32),
@@ -248,7 +248,7 @@ internal static partial class MessageSchemas
             Req(4, "sigmask", K.UInt64),
         }),
         // 22
-        new MessageSchema("timerfd_entry", typeof(CriuPmem.Images.Messages.TimerfdEntry), new FieldSchema[]
+        new MessageSchema("TimerfdEntry", typeof(CriuPmem.Images.Messages.TimerfdEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
             Req(2, "flags", K.UInt32),
@@ -262,13 +262,13 @@ internal static partial class MessageSchemas
             Req(10, "insec", K.UInt64),
         }),
         // 23
-        new MessageSchema("ext_file_entry", typeof(CriuPmem.Images.Messages.ExtFileEntry), new FieldSchema[]
+        new MessageSchema("ExtFileEntry", typeof(CriuPmem.Images.Messages.ExtFileEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
             Req(5, "fown", K.Message, 0),
         }),
         // 24
-        new MessageSchema("ns_file_entry", typeof(CriuPmem.Images.Messages.NsFileEntry), new FieldSchema[]
+        new MessageSchema("NsFileEntry", typeof(CriuPmem.Images.Messages.NsFileEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
             Req(2, "ns_id", K.UInt32),
@@ -276,7 +276,7 @@ internal static partial class MessageSchemas
             Req(4, "flags", K.UInt32),
         }),
         // 25
-        new MessageSchema("tunfile_entry", typeof(CriuPmem.Images.Messages.TunfileEntry), new FieldSchema[]
+        new MessageSchema("TunfileEntry", typeof(CriuPmem.Images.Messages.TunfileEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
             F(2, "netdev", K.String),
@@ -284,7 +284,7 @@ internal static partial class MessageSchemas
             F(4, "ns_id", K.UInt32),
         }),
         // 26
-        new MessageSchema("tun_link_entry", typeof(CriuPmem.Images.Messages.TunLinkEntry), new FieldSchema[]
+        new MessageSchema("TunLinkEntry", typeof(CriuPmem.Images.Messages.TunLinkEntry), new FieldSchema[]
         {
             Req(1, "flags", K.UInt32),
             Req(2, "owner", K.Int32),
@@ -293,7 +293,7 @@ internal static partial class MessageSchemas
             Req(5, "sndbuf", K.UInt32),
         }),
         // 27
-        new MessageSchema("bpfmap_file_entry", typeof(CriuPmem.Images.Messages.BpfmapFileEntry), new FieldSchema[]
+        new MessageSchema("BpfmapFileEntry", typeof(CriuPmem.Images.Messages.BpfmapFileEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
             Req(2, "flags", K.UInt32),
@@ -313,7 +313,7 @@ internal static partial class MessageSchemas
             F(16, "map_extra", K.UInt64),
         }),
         // 28
-        new MessageSchema("bpfmap_data_entry", typeof(CriuPmem.Images.Messages.BpfmapDataEntry), new FieldSchema[]
+        new MessageSchema("BpfmapDataEntry", typeof(CriuPmem.Images.Messages.BpfmapDataEntry), new FieldSchema[]
         {
             Req(1, "map_id", K.UInt32),
             Req(2, "keys_bytes", K.UInt32),
@@ -321,7 +321,7 @@ internal static partial class MessageSchemas
             Req(4, "count", K.UInt32),
         }),
         // 29
-        new MessageSchema("pidfd_entry", typeof(CriuPmem.Images.Messages.PidfdEntry), new FieldSchema[]
+        new MessageSchema("PidfdEntry", typeof(CriuPmem.Images.Messages.PidfdEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
             Req(2, "ino", K.UInt32),
@@ -330,7 +330,7 @@ internal static partial class MessageSchemas
             Req(5, "fown", K.Message, 0),
         }),
         // 30
-        new MessageSchema("fdinfo_entry", typeof(CriuPmem.Images.Messages.FdinfoEntry), new FieldSchema[]
+        new MessageSchema("FdinfoEntry", typeof(CriuPmem.Images.Messages.FdinfoEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
             Req(2, "flags", K.UInt32),
@@ -339,7 +339,7 @@ internal static partial class MessageSchemas
             F(5, "xattr_security_selinux", K.String),
         }),
         // 31
-        new MessageSchema("file_entry", typeof(CriuPmem.Images.Messages.FileEntry), new FieldSchema[]
+        new MessageSchema("FileEntry", typeof(CriuPmem.Images.Messages.FileEntry), new FieldSchema[]
         {
             Req(1, "type", K.Enum, 3),
             Req(2, "id", K.UInt32),
@@ -359,13 +359,13 @@ internal static partial class MessageSchemas
             F(16, "usk", K.Message, 89),
             F(17, "fifo", K.Message, 17),
             F(18, "pipe", K.Message, 15),
-            F(19, "tty", K.Message, 138),
+            F(19, "tty", K.Message, 139),
             F(20, "memfd", K.Message, 50),
             F(21, "bpf", K.Message, 27),
             F(22, "pidfd", K.Message, 29),
         }),
         // 32
-        new MessageSchema("autofs_entry", typeof(CriuPmem.Images.Messages.AutofsEntry), new FieldSchema[]
+        new MessageSchema("AutofsEntry", typeof(CriuPmem.Images.Messages.AutofsEntry), new FieldSchema[]
         {
             Req(1, "fd", K.Int32),
             Req(2, "pgrp", K.Int32),
@@ -378,12 +378,12 @@ internal static partial class MessageSchemas
             F(9, "read_fd", K.Int32),
         }),
         // 33
-        new MessageSchema("plugins_entry", typeof(CriuPmem.Images.Messages.PluginsEntry), new FieldSchema[]
+        new MessageSchema("PluginsEntry", typeof(CriuPmem.Images.Messages.PluginsEntry), new FieldSchema[]
         {
             Rep(12, "plugins", K.String),
         }),
         // 34
-        new MessageSchema("inventory_entry", typeof(CriuPmem.Images.Messages.InventoryEntry), new FieldSchema[]
+        new MessageSchema("InventoryEntry", typeof(CriuPmem.Images.Messages.InventoryEntry), new FieldSchema[]
         {
             Req(1, "img_version", K.UInt32),
             F(2, "fdinfo_per_id", K.Bool),
@@ -400,7 +400,7 @@ internal static partial class MessageSchemas
             F(14, "allow_uprobes", K.Bool),
         }),
         // 35
-        new MessageSchema("dump_stats_entry", typeof(CriuPmem.Images.Messages.DumpStatsEntry), new FieldSchema[]
+        new MessageSchema("DumpStatsEntry", typeof(CriuPmem.Images.Messages.DumpStatsEntry), new FieldSchema[]
         {
             Req(1, "freezing_time", K.UInt32),
             Req(2, "frozen_time", K.UInt32),
@@ -418,7 +418,7 @@ internal static partial class MessageSchemas
             F(14, "shpages_written", K.UInt64),
         }),
         // 36
-        new MessageSchema("restore_stats_entry", typeof(CriuPmem.Images.Messages.RestoreStatsEntry), new FieldSchema[]
+        new MessageSchema("RestoreStatsEntry", typeof(CriuPmem.Images.Messages.RestoreStatsEntry), new FieldSchema[]
         {
             Req(1, "pages_compared", K.UInt64),
             Req(2, "pages_skipped_cow", K.UInt64),
@@ -427,13 +427,13 @@ internal static partial class MessageSchemas
             F(5, "pages_restored", K.UInt64),
         }),
         // 37
-        new MessageSchema("stats_entry", typeof(CriuPmem.Images.Messages.StatsEntry), new FieldSchema[]
+        new MessageSchema("StatsEntry", typeof(CriuPmem.Images.Messages.StatsEntry), new FieldSchema[]
         {
             F(1, "dump", K.Message, 35),
             F(2, "restore", K.Message, 36),
         }),
         // 38
-        new MessageSchema("cpuinfo_x86_entry", typeof(CriuPmem.Images.Messages.CpuinfoX86Entry), new FieldSchema[]
+        new MessageSchema("CpuinfoX86Entry", typeof(CriuPmem.Images.Messages.CpuinfoX86Entry), new FieldSchema[]
         {
             Req(1, "vendor_id", K.Enum, 16),
             Req(2, "cpu_family", K.UInt32),
@@ -447,47 +447,47 @@ internal static partial class MessageSchemas
             F(10, "xsave_size_max", K.UInt32),
         }),
         // 39
-        new MessageSchema("cpuinfo_entry", typeof(CriuPmem.Images.Messages.CpuinfoEntry), new FieldSchema[]
+        new MessageSchema("CpuinfoEntry", typeof(CriuPmem.Images.Messages.CpuinfoEntry), new FieldSchema[]
         {
             Rep(1, "x86_entry", K.Message, 38),
         }),
         // 40
-        new MessageSchema("aa_policy", typeof(CriuPmem.Images.Messages.AaPolicy), new FieldSchema[]
+        new MessageSchema("AaPolicy", typeof(CriuPmem.Images.Messages.AaPolicy), new FieldSchema[]
         {
             Req(1, "name", K.String),
             Req(2, "blob", K.Bytes),
         }),
         // 41
-        new MessageSchema("aa_namespace", typeof(CriuPmem.Images.Messages.AaNamespace), new FieldSchema[]
+        new MessageSchema("AaNamespace", typeof(CriuPmem.Images.Messages.AaNamespace), new FieldSchema[]
         {
             Req(1, "name", K.String),
             Rep(2, "policies", K.Message, 40),
             Rep(3, "namespaces", K.Message, 41),
         }),
         // 42
-        new MessageSchema("apparmor_entry", typeof(CriuPmem.Images.Messages.ApparmorEntry), new FieldSchema[]
+        new MessageSchema("ApparmorEntry", typeof(CriuPmem.Images.Messages.ApparmorEntry), new FieldSchema[]
         {
             Rep(1, "namespaces", K.Message, 41),
         }),
         // 43
-        new MessageSchema("img_streamer_request_entry", typeof(CriuPmem.Images.Messages.ImgStreamerRequestEntry), new FieldSchema[]
+        new MessageSchema("ImgStreamerRequestEntry", typeof(CriuPmem.Images.Messages.ImgStreamerRequestEntry), new FieldSchema[]
         {
             Req(1, "filename", K.String),
         }),
         // 44
-        new MessageSchema("img_streamer_reply_entry", typeof(CriuPmem.Images.Messages.ImgStreamerReplyEntry), new FieldSchema[]
+        new MessageSchema("ImgStreamerReplyEntry", typeof(CriuPmem.Images.Messages.ImgStreamerReplyEntry), new FieldSchema[]
         {
             Req(1, "exists", K.Bool),
         }),
         // 45
-        new MessageSchema("aio_ring_entry", typeof(CriuPmem.Images.Messages.AioRingEntry), new FieldSchema[]
+        new MessageSchema("AioRingEntry", typeof(CriuPmem.Images.Messages.AioRingEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt64),
             Req(2, "nr_req", K.UInt32),
             Req(3, "ring_len", K.UInt32),
         }),
         // 46
-        new MessageSchema("mm_entry", typeof(CriuPmem.Images.Messages.MmEntry), new FieldSchema[]
+        new MessageSchema("MmEntry", typeof(CriuPmem.Images.Messages.MmEntry), new FieldSchema[]
         {
             Req(1, "mm_start_code", K.UInt64),
             Req(2, "mm_end_code", K.UInt64),
@@ -508,7 +508,7 @@ internal static partial class MessageSchemas
             F(17, "thp_disabled", K.Bool),
         }),
         // 47
-        new MessageSchema("vma_entry", typeof(CriuPmem.Images.Messages.VmaEntry), new FieldSchema[]
+        new MessageSchema("VmaEntry", typeof(CriuPmem.Images.Messages.VmaEntry), new FieldSchema[]
         {
             Req(1, "start", K.UInt64),
             Req(2, "end", K.UInt64),
@@ -520,14 +520,15 @@ internal static partial class MessageSchemas
             Req(8, "fd", K.SInt64),
             F(9, "madv", K.UInt64),
             F(10, "fdflags", K.UInt32),
+            F(1000, "lock_on_fault", K.Bool),
         }),
         // 48
-        new MessageSchema("pagemap_head", typeof(CriuPmem.Images.Messages.PagemapHead), new FieldSchema[]
+        new MessageSchema("PagemapHead", typeof(CriuPmem.Images.Messages.PagemapHead), new FieldSchema[]
         {
             Req(1, "pages_id", K.UInt32),
         }),
         // 49
-        new MessageSchema("pagemap_entry", typeof(CriuPmem.Images.Messages.PagemapEntry), new FieldSchema[]
+        new MessageSchema("PagemapEntry", typeof(CriuPmem.Images.Messages.PagemapEntry), new FieldSchema[]
         {
             Req(1, "vaddr", K.UInt64),
             Req(2, "compat_nr_pages", K.UInt32),
@@ -536,7 +537,7 @@ internal static partial class MessageSchemas
             F(5, "nr_pages", K.UInt64),
         }),
         // 50
-        new MessageSchema("memfd_file_entry", typeof(CriuPmem.Images.Messages.MemfdFileEntry), new FieldSchema[]
+        new MessageSchema("MemfdFileEntry", typeof(CriuPmem.Images.Messages.MemfdFileEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
             Req(2, "flags", K.UInt32),
@@ -545,7 +546,7 @@ internal static partial class MessageSchemas
             Req(5, "inode_id", K.UInt32),
         }),
         // 51
-        new MessageSchema("memfd_inode_entry", typeof(CriuPmem.Images.Messages.MemfdInodeEntry), new FieldSchema[]
+        new MessageSchema("MemfdInodeEntry", typeof(CriuPmem.Images.Messages.MemfdInodeEntry), new FieldSchema[]
         {
             Req(1, "name", K.Bytes),
             Req(2, "uid", K.UInt32),
@@ -558,7 +559,7 @@ internal static partial class MessageSchemas
             F(9, "mode", K.UInt32),
         }),
         // 52
-        new MessageSchema("ipc_desc_entry", typeof(CriuPmem.Images.Messages.IpcDescEntry), new FieldSchema[]
+        new MessageSchema("IpcDescEntry", typeof(CriuPmem.Images.Messages.IpcDescEntry), new FieldSchema[]
         {
             Req(1, "key", K.UInt32),
             Req(2, "uid", K.UInt32),
@@ -569,7 +570,7 @@ internal static partial class MessageSchemas
             Req(7, "id", K.UInt32),
         }),
         // 53
-        new MessageSchema("ipc_shm_entry", typeof(CriuPmem.Images.Messages.IpcShmEntry), new FieldSchema[]
+        new MessageSchema("IpcShmEntry", typeof(CriuPmem.Images.Messages.IpcShmEntry), new FieldSchema[]
         {
             Req(1, "desc", K.Message, 52),
             Req(2, "size", K.UInt64),
@@ -577,26 +578,26 @@ internal static partial class MessageSchemas
             F(4, "hugetlb_flag", K.UInt32),
         }),
         // 54
-        new MessageSchema("ipc_sem_entry", typeof(CriuPmem.Images.Messages.IpcSemEntry), new FieldSchema[]
+        new MessageSchema("IpcSemEntry", typeof(CriuPmem.Images.Messages.IpcSemEntry), new FieldSchema[]
         {
             Req(1, "desc", K.Message, 52),
             Req(2, "nsems", K.UInt32),
         }),
         // 55
-        new MessageSchema("ipc_msg", typeof(CriuPmem.Images.Messages.IpcMsg), new FieldSchema[]
+        new MessageSchema("IpcMsg", typeof(CriuPmem.Images.Messages.IpcMsg), new FieldSchema[]
         {
             Req(1, "mtype", K.UInt64),
             Req(2, "msize", K.UInt32),
         }),
         // 56
-        new MessageSchema("ipc_msg_entry", typeof(CriuPmem.Images.Messages.IpcMsgEntry), new FieldSchema[]
+        new MessageSchema("IpcMsgEntry", typeof(CriuPmem.Images.Messages.IpcMsgEntry), new FieldSchema[]
         {
             Req(1, "desc", K.Message, 52),
             Req(2, "qbytes", K.UInt32),
             Req(3, "qnum", K.UInt32),
         }),
         // 57
-        new MessageSchema("ipc_var_entry", typeof(CriuPmem.Images.Messages.IpcVarEntry), new FieldSchema[]
+        new MessageSchema("IpcVarEntry", typeof(CriuPmem.Images.Messages.IpcVarEntry), new FieldSchema[]
         {
             Req(2, "msg_ctlmax", K.UInt32),
             Req(3, "msg_ctlmnb", K.UInt32),
@@ -617,7 +618,7 @@ internal static partial class MessageSchemas
             F(17, "shm_next_id", K.UInt32),
         }),
         // 58
-        new MessageSchema("mnt_entry", typeof(CriuPmem.Images.Messages.MntEntry), new FieldSchema[]
+        new MessageSchema("MntEntry", typeof(CriuPmem.Images.Messages.MntEntry), new FieldSchema[]
         {
             Req(1, "fstype", K.UInt32),
             Req(2, "mnt_id", K.UInt32),
@@ -639,7 +640,7 @@ internal static partial class MessageSchemas
             F(18, "ext_key", K.String),
         }),
         // 59
-        new MessageSchema("net_device_entry", typeof(CriuPmem.Images.Messages.NetDeviceEntry), new FieldSchema[]
+        new MessageSchema("NetDeviceEntry", typeof(CriuPmem.Images.Messages.NetDeviceEntry), new FieldSchema[]
         {
             Req(1, "type", K.Enum, 6),
             Req(2, "ifindex", K.UInt32),
@@ -658,13 +659,13 @@ internal static partial class MessageSchemas
             F(15, "sit", K.Message, 63),
         }),
         // 60
-        new MessageSchema("netns_id", typeof(CriuPmem.Images.Messages.NetnsId), new FieldSchema[]
+        new MessageSchema("NetnsId", typeof(CriuPmem.Images.Messages.NetnsId), new FieldSchema[]
         {
             Req(1, "target_ns_id", K.UInt32),
             Req(2, "netnsid_value", K.Int32),
         }),
         // 61
-        new MessageSchema("netns_entry", typeof(CriuPmem.Images.Messages.NetnsEntry), new FieldSchema[]
+        new MessageSchema("NetnsEntry", typeof(CriuPmem.Images.Messages.NetnsEntry), new FieldSchema[]
         {
             Rep(1, "def_conf", K.Int32),
             Rep(2, "all_conf", K.Int32),
@@ -678,13 +679,13 @@ internal static partial class MessageSchemas
             Rep(10, "ipv4_sysctl", K.Message, 64),
         }),
         // 62
-        new MessageSchema("macvlan_link_entry", typeof(CriuPmem.Images.Messages.MacvlanLinkEntry), new FieldSchema[]
+        new MessageSchema("MacvlanLinkEntry", typeof(CriuPmem.Images.Messages.MacvlanLinkEntry), new FieldSchema[]
         {
             Req(1, "mode", K.UInt32),
             F(2, "flags", K.UInt32),
         }),
         // 63
-        new MessageSchema("sit_entry", typeof(CriuPmem.Images.Messages.SitEntry), new FieldSchema[]
+        new MessageSchema("SitEntry", typeof(CriuPmem.Images.Messages.SitEntry), new FieldSchema[]
         {
             F(1, "link", K.UInt32),
             Rep(2, "local", K.UInt32),
@@ -704,50 +705,50 @@ internal static partial class MessageSchemas
             Rep(16, "relay_prefix", K.UInt32),
         }),
         // 64
-        new MessageSchema("sysctl_entry", typeof(CriuPmem.Images.Messages.SysctlEntry), new FieldSchema[]
+        new MessageSchema("SysctlEntry", typeof(CriuPmem.Images.Messages.SysctlEntry), new FieldSchema[]
         {
             Req(1, "type", K.Enum, 7),
             F(2, "iarg", K.Int32),
             F(3, "sarg", K.String),
         }),
         // 65
-        new MessageSchema("utsns_entry", typeof(CriuPmem.Images.Messages.UtsnsEntry), new FieldSchema[]
+        new MessageSchema("UtsnsEntry", typeof(CriuPmem.Images.Messages.UtsnsEntry), new FieldSchema[]
         {
             Req(1, "nodename", K.String),
             Req(2, "domainname", K.String),
         }),
         // 66
-        new MessageSchema("timespec", typeof(CriuPmem.Images.Messages.Timespec), new FieldSchema[]
+        new MessageSchema("Timespec", typeof(CriuPmem.Images.Messages.Timespec), new FieldSchema[]
         {
             Req(1, "tv_sec", K.UInt64),
             Req(2, "tv_nsec", K.UInt64),
         }),
         // 67
-        new MessageSchema("timens_entry", typeof(CriuPmem.Images.Messages.TimensEntry), new FieldSchema[]
+        new MessageSchema("TimensEntry", typeof(CriuPmem.Images.Messages.TimensEntry), new FieldSchema[]
         {
             Req(1, "monotonic", K.Message, 66),
             Req(2, "boottime", K.Message, 66),
         }),
         // 68
-        new MessageSchema("pidns_entry", typeof(CriuPmem.Images.Messages.PidnsEntry), new FieldSchema[]
+        new MessageSchema("PidnsEntry", typeof(CriuPmem.Images.Messages.PidnsEntry), new FieldSchema[]
         {
             F(1, "ext_key", K.String),
         }),
         // 69
-        new MessageSchema("uid_gid_extent", typeof(CriuPmem.Images.Messages.UidGidExtent), new FieldSchema[]
+        new MessageSchema("UidGidExtent", typeof(CriuPmem.Images.Messages.UidGidExtent), new FieldSchema[]
         {
             Req(1, "first", K.UInt32),
             Req(2, "lower_first", K.UInt32),
             Req(3, "count", K.UInt32),
         }),
         // 70
-        new MessageSchema("userns_entry", typeof(CriuPmem.Images.Messages.UsernsEntry), new FieldSchema[]
+        new MessageSchema("UsernsEntry", typeof(CriuPmem.Images.Messages.UsernsEntry), new FieldSchema[]
         {
             Rep(1, "uid_map", K.Message, 69),
             Rep(2, "gid_map", K.Message, 69),
         }),
         // 71
-        new MessageSchema("binfmt_misc_entry", typeof(CriuPmem.Images.Messages.BinfmtMiscEntry), new FieldSchema[]
+        new MessageSchema("BinfmtMiscEntry", typeof(CriuPmem.Images.Messages.BinfmtMiscEntry), new FieldSchema[]
         {
             Req(1, "name", K.String),
             Req(2, "enabled", K.Bool),
@@ -759,7 +760,7 @@ internal static partial class MessageSchemas
             F(8, "offset", K.Int32),
         }),
         // 72
-        new MessageSchema("criu_page_server_info", typeof(CriuPmem.Images.Messages.CriuPageServerInfo), new FieldSchema[]
+        new MessageSchema("CriuPageServerInfo", typeof(CriuPmem.Images.Messages.CriuPageServerInfo), new FieldSchema[]
         {
             F(1, "address", K.String),
             F(2, "port", K.Int32),
@@ -767,43 +768,43 @@ internal static partial class MessageSchemas
             F(4, "fd", K.Int32),
         }),
         // 73
-        new MessageSchema("criu_veth_pair", typeof(CriuPmem.Images.Messages.CriuVethPair), new FieldSchema[]
+        new MessageSchema("CriuVethPair", typeof(CriuPmem.Images.Messages.CriuVethPair), new FieldSchema[]
         {
             Req(1, "if_in", K.String),
             Req(2, "if_out", K.String),
         }),
         // 74
-        new MessageSchema("ext_mount_map", typeof(CriuPmem.Images.Messages.ExtMountMap), new FieldSchema[]
+        new MessageSchema("ExtMountMap", typeof(CriuPmem.Images.Messages.ExtMountMap), new FieldSchema[]
         {
             Req(1, "key", K.String),
             Req(2, "val", K.String),
         }),
         // 75
-        new MessageSchema("join_namespace", typeof(CriuPmem.Images.Messages.JoinNamespace), new FieldSchema[]
+        new MessageSchema("JoinNamespace", typeof(CriuPmem.Images.Messages.JoinNamespace), new FieldSchema[]
         {
             Req(1, "ns", K.String),
             Req(2, "ns_file", K.String),
             F(3, "extra_opt", K.String),
         }),
         // 76
-        new MessageSchema("inherit_fd", typeof(CriuPmem.Images.Messages.InheritFd), new FieldSchema[]
+        new MessageSchema("InheritFd", typeof(CriuPmem.Images.Messages.InheritFd), new FieldSchema[]
         {
             Req(1, "key", K.String),
             Req(2, "fd", K.Int32),
         }),
         // 77
-        new MessageSchema("cgroup_root", typeof(CriuPmem.Images.Messages.CgroupRoot), new FieldSchema[]
+        new MessageSchema("CgroupRoot", typeof(CriuPmem.Images.Messages.CgroupRoot), new FieldSchema[]
         {
             Req(2, "path", K.String),
             F(1, "ctrl", K.String),
         }),
         // 78
-        new MessageSchema("unix_sk", typeof(CriuPmem.Images.Messages.UnixSk), new FieldSchema[]
+        new MessageSchema("UnixSk", typeof(CriuPmem.Images.Messages.UnixSk), new FieldSchema[]
         {
             Req(1, "inode", K.UInt32),
         }),
         // 79
-        new MessageSchema("criu_opts", typeof(CriuPmem.Images.Messages.CriuOpts), new FieldSchema[]
+        new MessageSchema("CriuOpts", typeof(CriuPmem.Images.Messages.CriuOpts), new FieldSchema[]
         {
             Req(1, "images_dir_fd", K.Int32),
             F(2, "pid", K.Int32),
@@ -877,30 +878,30 @@ internal static partial class MessageSchemas
             F(71, "log_to_stderr", K.Bool),
         }),
         // 80
-        new MessageSchema("criu_dump_resp", typeof(CriuPmem.Images.Messages.CriuDumpResp), new FieldSchema[]
+        new MessageSchema("CriuDumpResp", typeof(CriuPmem.Images.Messages.CriuDumpResp), new FieldSchema[]
         {
             F(1, "restored", K.Bool),
         }),
         // 81
-        new MessageSchema("criu_restore_resp", typeof(CriuPmem.Images.Messages.CriuRestoreResp), new FieldSchema[]
+        new MessageSchema("CriuRestoreResp", typeof(CriuPmem.Images.Messages.CriuRestoreResp), new FieldSchema[]
         {
             Req(1, "pid", K.Int32),
         }),
         // 82
-        new MessageSchema("criu_notify", typeof(CriuPmem.Images.Messages.CriuNotify), new FieldSchema[]
+        new MessageSchema("CriuNotify", typeof(CriuPmem.Images.Messages.CriuNotify), new FieldSchema[]
         {
             F(1, "script", K.String),
             F(2, "pid", K.Int32),
         }),
         // 83
-        new MessageSchema("criu_features", typeof(CriuPmem.Images.Messages.CriuFeatures), new FieldSchema[]
+        new MessageSchema("CriuFeatures", typeof(CriuPmem.Images.Messages.CriuFeatures), new FieldSchema[]
         {
             F(1, "mem_track", K.Bool),
             F(2, "lazy_pages", K.Bool),
             F(3, "pidfd_store", K.Bool),
         }),
         // 84
-        new MessageSchema("criu_req", typeof(CriuPmem.Images.Messages.CriuReq), new FieldSchema[]
+        new MessageSchema("CriuReq", typeof(CriuPmem.Images.Messages.CriuReq), new FieldSchema[]
         {
             Req(1, "type", K.Enum, 11),
             F(2, "opts", K.Message, 79),
@@ -910,7 +911,7 @@ internal static partial class MessageSchemas
             F(6, "pid", K.UInt32),
         }),
         // 85
-        new MessageSchema("criu_resp", typeof(CriuPmem.Images.Messages.CriuResp), new FieldSchema[]
+        new MessageSchema("CriuResp", typeof(CriuPmem.Images.Messages.CriuResp), new FieldSchema[]
         {
             Req(1, "type", K.Enum, 11),
             Req(2, "success", K.Bool),
@@ -925,7 +926,7 @@ internal static partial class MessageSchemas
             F(11, "status", K.Int32),
         }),
         // 86
-        new MessageSchema("criu_version", typeof(CriuPmem.Images.Messages.CriuVersion), new FieldSchema[]
+        new MessageSchema("CriuVersion", typeof(CriuPmem.Images.Messages.CriuVersion), new FieldSchema[]
         {
             Req(1, "major_number", K.Int32),
             Req(2, "minor_number", K.Int32),
@@ -935,7 +936,7 @@ internal static partial class MessageSchemas
             F(6, "name", K.String),
         }),
         // 87
-        new MessageSchema("sk_opts_entry", typeof(CriuPmem.Images.Messages.SkOptsEntry), new FieldSchema[]
+        new MessageSchema("SkOptsEntry", typeof(CriuPmem.Images.Messages.SkOptsEntry), new FieldSchema[]
         {
             Req(1, "so_sndbuf", K.UInt32),
             Req(2, "so_rcvbuf", K.UInt32),
@@ -964,14 +965,14 @@ internal static partial class MessageSchemas
             F(25, "so_buf_lock", K.UInt32),
         }),
         // 88
-        new MessageSchema("file_perms_entry", typeof(CriuPmem.Images.Messages.FilePermsEntry), new FieldSchema[]
+        new MessageSchema("FilePermsEntry", typeof(CriuPmem.Images.Messages.FilePermsEntry), new FieldSchema[]
         {
             Req(1, "mode", K.UInt32),
             Req(2, "uid", K.UInt32),
             Req(3, "gid", K.UInt32),
         }),
         // 89
-        new MessageSchema("unix_sk_entry", typeof(CriuPmem.Images.Messages.UnixSkEntry), new FieldSchema[]
+        new MessageSchema("UnixSkEntry", typeof(CriuPmem.Images.Messages.UnixSkEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
             Req(2, "ino", K.UInt32),
@@ -992,20 +993,20 @@ internal static partial class MessageSchemas
             F(17, "mnt_id", K.SInt32),
         }),
         // 90
-        new MessageSchema("scm_entry", typeof(CriuPmem.Images.Messages.ScmEntry), new FieldSchema[]
+        new MessageSchema("ScmEntry", typeof(CriuPmem.Images.Messages.ScmEntry), new FieldSchema[]
         {
             Req(1, "type", K.UInt32),
             Rep(2, "rights", K.UInt32),
         }),
         // 91
-        new MessageSchema("sk_packet_entry", typeof(CriuPmem.Images.Messages.SkPacketEntry), new FieldSchema[]
+        new MessageSchema("SkPacketEntry", typeof(CriuPmem.Images.Messages.SkPacketEntry), new FieldSchema[]
         {
             Req(1, "id_for", K.UInt32),
             Req(2, "length", K.UInt32),
             Rep(4, "scm", K.Message, 90),
         }),
         // 92
-        new MessageSchema("ip_opts_raw_entry", typeof(CriuPmem.Images.Messages.IpOptsRawEntry), new FieldSchema[]
+        new MessageSchema("IpOptsRawEntry", typeof(CriuPmem.Images.Messages.IpOptsRawEntry), new FieldSchema[]
         {
             F(1, "hdrincl", K.Bool),
             F(2, "nodefrag", K.Bool),
@@ -1013,7 +1014,7 @@ internal static partial class MessageSchemas
             Rep(4, "icmpv_filter", K.UInt32),
         }),
         // 93
-        new MessageSchema("ip_opts_entry", typeof(CriuPmem.Images.Messages.IpOptsEntry), new FieldSchema[]
+        new MessageSchema("IpOptsEntry", typeof(CriuPmem.Images.Messages.IpOptsEntry), new FieldSchema[]
         {
             F(1, "freebind", K.Bool),
             F(4, "raw", K.Message, 92),
@@ -1022,7 +1023,7 @@ internal static partial class MessageSchemas
             F(7, "ttl", K.UInt32),
         }),
         // 94
-        new MessageSchema("inet_sk_entry", typeof(CriuPmem.Images.Messages.InetSkEntry), new FieldSchema[]
+        new MessageSchema("InetSkEntry", typeof(CriuPmem.Images.Messages.InetSkEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
             Req(2, "ino", K.UInt32),
@@ -1046,7 +1047,7 @@ internal static partial class MessageSchemas
             F(20, "tcp_opts", K.Message, 99),
         }),
         // 95
-        new MessageSchema("netlink_sk_entry", typeof(CriuPmem.Images.Messages.NetlinkSkEntry), new FieldSchema[]
+        new MessageSchema("NetlinkSkEntry", typeof(CriuPmem.Images.Messages.NetlinkSkEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
             Req(2, "ino", K.UInt32),
@@ -1062,14 +1063,14 @@ internal static partial class MessageSchemas
             F(13, "ns_id", K.UInt32),
         }),
         // 96
-        new MessageSchema("packet_mclist", typeof(CriuPmem.Images.Messages.PacketMclist), new FieldSchema[]
+        new MessageSchema("PacketMclist", typeof(CriuPmem.Images.Messages.PacketMclist), new FieldSchema[]
         {
             Req(1, "index", K.UInt32),
             Req(2, "type", K.UInt32),
             Req(3, "addr", K.Bytes),
         }),
         // 97
-        new MessageSchema("packet_ring", typeof(CriuPmem.Images.Messages.PacketRing), new FieldSchema[]
+        new MessageSchema("PacketRing", typeof(CriuPmem.Images.Messages.PacketRing), new FieldSchema[]
         {
             Req(1, "block_size", K.UInt32),
             Req(2, "block_nr", K.UInt32),
@@ -1080,7 +1081,7 @@ internal static partial class MessageSchemas
             Req(7, "features", K.UInt32),
         }),
         // 98
-        new MessageSchema("packet_sock_entry", typeof(CriuPmem.Images.Messages.PacketSockEntry), new FieldSchema[]
+        new MessageSchema("PacketSockEntry", typeof(CriuPmem.Images.Messages.PacketSockEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
             Req(2, "type", K.UInt32),
@@ -1104,7 +1105,7 @@ internal static partial class MessageSchemas
             F(20, "ns_id", K.UInt32),
         }),
         // 99
-        new MessageSchema("tcp_opts_entry", typeof(CriuPmem.Images.Messages.TcpOptsEntry), new FieldSchema[]
+        new MessageSchema("TcpOptsEntry", typeof(CriuPmem.Images.Messages.TcpOptsEntry), new FieldSchema[]
         {
             F(1, "cork", K.Bool),
             F(2, "nodelay", K.Bool),
@@ -1113,7 +1114,7 @@ internal static partial class MessageSchemas
             F(5, "keepintvl", K.UInt32),
         }),
         // 100
-        new MessageSchema("tcp_stream_entry", typeof(CriuPmem.Images.Messages.TcpStreamEntry), new FieldSchema[]
+        new MessageSchema("TcpStreamEntry", typeof(CriuPmem.Images.Messages.TcpStreamEntry), new FieldSchema[]
         {
             Req(1, "inq_len", K.UInt32),
             Req(2, "inq_seq", K.UInt32),
@@ -1134,7 +1135,7 @@ internal static partial class MessageSchemas
             F(17, "rcv_wup", K.UInt32),
         }),
         // 101
-        new MessageSchema("user_x86_regs_entry", typeof(CriuPmem.Images.Messages.UserX86RegsEntry), new FieldSchema[]
+        new MessageSchema("UserX86RegsEntry", typeof(CriuPmem.Images.Messages.UserX86RegsEntry), new FieldSchema[]
         {
             Req(1, "r15", K.UInt64),
             Req(2, "r14", K.UInt64),
@@ -1166,13 +1167,13 @@ internal static partial class MessageSchemas
             F(28, "mode", K.Enum, 13),
         }),
         // 102
-        new MessageSchema("user_x86_cet_entry", typeof(CriuPmem.Images.Messages.UserX86CetEntry), new FieldSchema[]
+        new MessageSchema("UserX86CetEntry", typeof(CriuPmem.Images.Messages.UserX86CetEntry), new FieldSchema[]
         {
             Req(1, "cet", K.UInt64),
             Req(2, "ssp", K.UInt64),
         }),
         // 103
-        new MessageSchema("user_x86_xsave_entry", typeof(CriuPmem.Images.Messages.UserX86XsaveEntry), new FieldSchema[]
+        new MessageSchema("UserX86XsaveEntry", typeof(CriuPmem.Images.Messages.UserX86XsaveEntry), new FieldSchema[]
         {
             Req(1, "xstate_bv", K.UInt64),
             Rep(2, "ymmh_space", K.UInt32),
@@ -1185,7 +1186,7 @@ internal static partial class MessageSchemas
             F(9, "cet", K.Message, 102),
         }),
         // 104
-        new MessageSchema("user_x86_fpregs_entry", typeof(CriuPmem.Images.Messages.UserX86FpregsEntry), new FieldSchema[]
+        new MessageSchema("UserX86FpregsEntry", typeof(CriuPmem.Images.Messages.UserX86FpregsEntry), new FieldSchema[]
         {
             Req(1, "cwd", K.UInt32),
             Req(2, "swd", K.UInt32),
@@ -1201,7 +1202,7 @@ internal static partial class MessageSchemas
             F(13, "xsave", K.Message, 103),
         }),
         // 105
-        new MessageSchema("user_desc_t", typeof(CriuPmem.Images.Messages.UserDescT), new FieldSchema[]
+        new MessageSchema("UserDescT", typeof(CriuPmem.Images.Messages.UserDescT), new FieldSchema[]
         {
             Req(1, "entry_number", K.UInt32),
             Req(2, "base_addr", K.UInt32),
@@ -1215,7 +1216,7 @@ internal static partial class MessageSchemas
             Req(10, "usable", K.Bool),
         }),
         // 106
-        new MessageSchema("thread_info_x86", typeof(CriuPmem.Images.Messages.ThreadInfoX86), new FieldSchema[]
+        new MessageSchema("ThreadInfoX86", typeof(CriuPmem.Images.Messages.ThreadInfoX86), new FieldSchema[]
         {
             Req(1, "clear_tid_addr", K.UInt64),
             Req(2, "gpregs", K.Message, 101),
@@ -1223,7 +1224,7 @@ internal static partial class MessageSchemas
             Rep(4, "tls", K.Message, 105),
         }),
         // 107
-        new MessageSchema("task_core_entry", typeof(CriuPmem.Images.Messages.TaskCoreEntry), new FieldSchema[]
+        new MessageSchema("TaskCoreEntry", typeof(CriuPmem.Images.Messages.TaskCoreEntry), new FieldSchema[]
         {
             Req(1, "task_state", K.UInt32),
             Req(2, "exit_code", K.UInt32),
@@ -1231,22 +1232,22 @@ internal static partial class MessageSchemas
             Req(4, "flags", K.UInt32),
             Req(5, "blk_sigset", K.UInt64),
             Req(6, "comm", K.Bytes),
-            F(7, "timers", K.Message, 119),
-            F(8, "rlimits", K.Message, 111),
+            F(7, "timers", K.Message, 120),
+            F(8, "rlimits", K.Message, 112),
             F(9, "cg_set", K.UInt32),
-            F(10, "signals_s", K.Message, 116),
+            F(10, "signals_s", K.Message, 117),
             F(11, "old_seccomp_mode", K.Enum, 14),
             F(12, "old_seccomp_filter", K.UInt32),
             F(13, "loginuid", K.UInt32),
             F(14, "oom_score_adj", K.Int32),
-            Rep(15, "sigactions", K.Message, 114),
+            Rep(15, "sigactions", K.Message, 115),
             F(18, "child_subreaper", K.Bool),
             F(20, "blk_sigset_extended", K.UInt64),
             F(21, "stop_signo", K.UInt32),
             F(22, "membarrier_registration_mask", K.UInt32),
         }),
         // 108
-        new MessageSchema("task_kobj_ids_entry", typeof(CriuPmem.Images.Messages.TaskKobjIdsEntry), new FieldSchema[]
+        new MessageSchema("TaskKobjIdsEntry", typeof(CriuPmem.Images.Messages.TaskKobjIdsEntry), new FieldSchema[]
         {
             Req(1, "vm_id", K.UInt32),
             Req(2, "files_id", K.UInt32),
@@ -1262,14 +1263,14 @@ internal static partial class MessageSchemas
             F(12, "time_ns_id", K.UInt32),
         }),
         // 109
-        new MessageSchema("thread_sas_entry", typeof(CriuPmem.Images.Messages.ThreadSasEntry), new FieldSchema[]
+        new MessageSchema("ThreadSasEntry", typeof(CriuPmem.Images.Messages.ThreadSasEntry), new FieldSchema[]
         {
             Req(1, "ss_sp", K.UInt64),
             Req(2, "ss_size", K.UInt64),
             Req(3, "ss_flags", K.UInt32),
         }),
         // 110
-        new MessageSchema("thread_core_entry", typeof(CriuPmem.Images.Messages.ThreadCoreEntry), new FieldSchema[]
+        new MessageSchema("ThreadCoreEntry", typeof(CriuPmem.Images.Messages.ThreadCoreEntry), new FieldSchema[]
         {
             Req(1, "futex_rla", K.UInt64),
             Req(2, "futex_rla_len", K.UInt32),
@@ -1279,22 +1280,35 @@ internal static partial class MessageSchemas
             F(6, "blk_sigset", K.UInt64),
             F(7, "sas", K.Message, 109),
             F(8, "pdeath_sig", K.UInt32),
-            F(9, "signals_p", K.Message, 116),
-            F(10, "creds", K.Message, 113),
+            F(9, "signals_p", K.Message, 117),
+            F(10, "creds", K.Message, 114),
             F(11, "seccomp_mode", K.Enum, 14),
             F(12, "seccomp_filter", K.UInt32),
             F(13, "comm", K.Bytes),
             F(14, "blk_sigset_extended", K.UInt64),
-            F(15, "rseq_entry", K.Message, 121),
+            F(15, "rseq_entry", K.Message, 122),
             F(16, "cg_set", K.UInt32),
+            F(1000, "more", K.Message, 111),
         }),
         // 111
-        new MessageSchema("task_rlimits_entry", typeof(CriuPmem.Images.Messages.TaskRlimitsEntry), new FieldSchema[]
+        new MessageSchema("ThreadMoreEntry", typeof(CriuPmem.Images.Messages.ThreadMoreEntry), new FieldSchema[]
         {
-            Rep(1, "rlimits", K.Message, 120),
+            F(1, "affinity", K.Bytes),
+            F(2, "io_priority", K.UInt32),
+            F(3, "timer_slack_ns", K.UInt64),
+            F(4, "sched_flags", K.UInt64),
+            F(5, "sched_runtime", K.UInt64),
+            F(6, "sched_deadline", K.UInt64),
+            F(7, "sched_period", K.UInt64),
+            F(8, "restart_call", K.UInt32),
         }),
         // 112
-        new MessageSchema("core_entry", typeof(CriuPmem.Images.Messages.CoreEntry), new FieldSchema[]
+        new MessageSchema("TaskRlimitsEntry", typeof(CriuPmem.Images.Messages.TaskRlimitsEntry), new FieldSchema[]
+        {
+            Rep(1, "rlimits", K.Message, 121),
+        }),
+        // 113
+        new MessageSchema("CoreEntry", typeof(CriuPmem.Images.Messages.CoreEntry), new FieldSchema[]
         {
             Req(1, "mtype", K.Enum, 17),
             F(2, "thread_info", K.Message, 106),
@@ -1302,8 +1316,8 @@ internal static partial class MessageSchemas
             F(4, "ids", K.Message, 108),
             F(5, "thread_core", K.Message, 110),
         }),
-        // 113
-        new MessageSchema("creds_entry", typeof(CriuPmem.Images.Messages.CredsEntry), new FieldSchema[]
+        // 114
+        new MessageSchema("CredsEntry", typeof(CriuPmem.Images.Messages.CredsEntry), new FieldSchema[]
         {
             Req(1, "uid", K.UInt32),
             Req(2, "gid", K.UInt32),
@@ -1325,8 +1339,8 @@ internal static partial class MessageSchemas
             F(18, "no_new_privs", K.UInt32),
             Rep(19, "cap_amb", K.UInt32),
         }),
-        // 114
-        new MessageSchema("sa_entry", typeof(CriuPmem.Images.Messages.SaEntry), new FieldSchema[]
+        // 115
+        new MessageSchema("SaEntry", typeof(CriuPmem.Images.Messages.SaEntry), new FieldSchema[]
         {
             Req(1, "sigaction", K.UInt64),
             Req(2, "flags", K.UInt64),
@@ -1335,26 +1349,26 @@ internal static partial class MessageSchemas
             F(5, "compat_sigaction", K.Bool),
             F(6, "mask_extended", K.UInt64),
         }),
-        // 115
-        new MessageSchema("siginfo_entry", typeof(CriuPmem.Images.Messages.SiginfoEntry), new FieldSchema[]
+        // 116
+        new MessageSchema("SiginfoEntry", typeof(CriuPmem.Images.Messages.SiginfoEntry), new FieldSchema[]
         {
             Req(1, "siginfo", K.Bytes),
         }),
-        // 116
-        new MessageSchema("signal_queue_entry", typeof(CriuPmem.Images.Messages.SignalQueueEntry), new FieldSchema[]
-        {
-            Rep(1, "signals", K.Message, 115),
-        }),
         // 117
-        new MessageSchema("itimer_entry", typeof(CriuPmem.Images.Messages.ItimerEntry), new FieldSchema[]
+        new MessageSchema("SignalQueueEntry", typeof(CriuPmem.Images.Messages.SignalQueueEntry), new FieldSchema[]
+        {
+            Rep(1, "signals", K.Message, 116),
+        }),
+        // 118
+        new MessageSchema("ItimerEntry", typeof(CriuPmem.Images.Messages.ItimerEntry), new FieldSchema[]
         {
             Req(1, "isec", K.UInt64),
             Req(2, "iusec", K.UInt64),
             Req(3, "vsec", K.UInt64),
             Req(4, "vusec", K.UInt64),
         }),
-        // 118
-        new MessageSchema("posix_timer_entry", typeof(CriuPmem.Images.Messages.PosixTimerEntry), new FieldSchema[]
+        // 119
+        new MessageSchema("PosixTimerEntry", typeof(CriuPmem.Images.Messages.PosixTimerEntry), new FieldSchema[]
         {
             Req(1, "it_id", K.UInt32),
             Req(2, "clock_id", K.UInt32),
@@ -1368,37 +1382,37 @@ internal static partial class MessageSchemas
             Req(10, "vnsec", K.UInt64),
             F(11, "notify_thread_id", K.Int32),
         }),
-        // 119
-        new MessageSchema("task_timers_entry", typeof(CriuPmem.Images.Messages.TaskTimersEntry), new FieldSchema[]
-        {
-            Req(1, "real", K.Message, 117),
-            Req(2, "virt", K.Message, 117),
-            Req(3, "prof", K.Message, 117),
-            Rep(4, "posix", K.Message, 118),
-        }),
         // 120
-        new MessageSchema("rlimit_entry", typeof(CriuPmem.Images.Messages.RlimitEntry), new FieldSchema[]
+        new MessageSchema("TaskTimersEntry", typeof(CriuPmem.Images.Messages.TaskTimersEntry), new FieldSchema[]
+        {
+            Req(1, "real", K.Message, 118),
+            Req(2, "virt", K.Message, 118),
+            Req(3, "prof", K.Message, 118),
+            Rep(4, "posix", K.Message, 119),
+        }),
+        // 121
+        new MessageSchema("RlimitEntry", typeof(CriuPmem.Images.Messages.RlimitEntry), new FieldSchema[]
         {
             Req(1, "cur", K.UInt64),
             Req(2, "max", K.UInt64),
         }),
-        // 121
-        new MessageSchema("rseq_entry", typeof(CriuPmem.Images.Messages.RseqEntry), new FieldSchema[]
+        // 122
+        new MessageSchema("RseqEntry", typeof(CriuPmem.Images.Messages.RseqEntry), new FieldSchema[]
         {
             Req(1, "rseq_abi_pointer", K.UInt64),
             Req(2, "rseq_abi_size", K.UInt32),
             Req(3, "signature", K.UInt32),
             F(4, "rseq_cs_pointer", K.UInt64),
         }),
-        // 122
-        new MessageSchema("fs_entry", typeof(CriuPmem.Images.Messages.FsEntry), new FieldSchema[]
+        // 123
+        new MessageSchema("FsEntry", typeof(CriuPmem.Images.Messages.FsEntry), new FieldSchema[]
         {
             Req(1, "cwd_id", K.UInt32),
             Req(2, "root_id", K.UInt32),
             F(3, "umask", K.UInt32),
         }),
-        // 123
-        new MessageSchema("pstree_entry", typeof(CriuPmem.Images.Messages.PstreeEntry), new FieldSchema[]
+        // 124
+        new MessageSchema("PstreeEntry", typeof(CriuPmem.Images.Messages.PstreeEntry), new FieldSchema[]
         {
             Req(1, "pid", K.UInt32),
             Req(2, "ppid", K.UInt32),
@@ -1406,76 +1420,76 @@ internal static partial class MessageSchemas
             Req(4, "sid", K.UInt32),
             Rep(5, "threads", K.UInt32),
         }),
-        // 124
-        new MessageSchema("seccomp_filter", typeof(CriuPmem.Images.Messages.SeccompFilter), new FieldSchema[]
+        // 125
+        new MessageSchema("SeccompFilter", typeof(CriuPmem.Images.Messages.SeccompFilter), new FieldSchema[]
         {
             Req(1, "filter", K.Bytes),
             F(2, "prev", K.UInt32),
             F(3, "flags", K.UInt32),
         }),
-        // 125
-        new MessageSchema("seccomp_entry", typeof(CriuPmem.Images.Messages.SeccompEntry), new FieldSchema[]
-        {
-            Rep(1, "seccomp_filters", K.Message, 124),
-        }),
         // 126
-        new MessageSchema("cgroup_perms", typeof(CriuPmem.Images.Messages.CgroupPerms), new FieldSchema[]
+        new MessageSchema("SeccompEntry", typeof(CriuPmem.Images.Messages.SeccompEntry), new FieldSchema[]
+        {
+            Rep(1, "seccomp_filters", K.Message, 125),
+        }),
+        // 127
+        new MessageSchema("CgroupPerms", typeof(CriuPmem.Images.Messages.CgroupPerms), new FieldSchema[]
         {
             Req(1, "mode", K.UInt32),
             Req(2, "uid", K.UInt32),
             Req(3, "gid", K.UInt32),
         }),
-        // 127
-        new MessageSchema("cgroup_prop_entry", typeof(CriuPmem.Images.Messages.CgroupPropEntry), new FieldSchema[]
+        // 128
+        new MessageSchema("CgroupPropEntry", typeof(CriuPmem.Images.Messages.CgroupPropEntry), new FieldSchema[]
         {
             Req(1, "name", K.String),
             Req(2, "value", K.String),
-            F(3, "perms", K.Message, 126),
-        }),
-        // 128
-        new MessageSchema("cgroup_dir_entry", typeof(CriuPmem.Images.Messages.CgroupDirEntry), new FieldSchema[]
-        {
-            Req(1, "dir_name", K.String),
-            Rep(2, "children", K.Message, 128),
-            Rep(3, "properties", K.Message, 127),
-            F(4, "dir_perms", K.Message, 126),
+            F(3, "perms", K.Message, 127),
         }),
         // 129
-        new MessageSchema("cg_controller_entry", typeof(CriuPmem.Images.Messages.CgControllerEntry), new FieldSchema[]
+        new MessageSchema("CgroupDirEntry", typeof(CriuPmem.Images.Messages.CgroupDirEntry), new FieldSchema[]
         {
-            Rep(1, "cnames", K.String),
-            Rep(2, "dirs", K.Message, 128),
-            F(3, "is_threaded", K.Bool),
+            Req(1, "dir_name", K.String),
+            Rep(2, "children", K.Message, 129),
+            Rep(3, "properties", K.Message, 128),
+            F(4, "dir_perms", K.Message, 127),
         }),
         // 130
-        new MessageSchema("cg_member_entry", typeof(CriuPmem.Images.Messages.CgMemberEntry), new FieldSchema[]
+        new MessageSchema("CgControllerEntry", typeof(CriuPmem.Images.Messages.CgControllerEntry), new FieldSchema[]
+        {
+            Rep(1, "cnames", K.String),
+            Rep(2, "dirs", K.Message, 129),
+            F(3, "is_threaded", K.Bool),
+        }),
+        // 131
+        new MessageSchema("CgMemberEntry", typeof(CriuPmem.Images.Messages.CgMemberEntry), new FieldSchema[]
         {
             Req(1, "name", K.String),
             Req(2, "path", K.String),
             F(3, "cgns_prefix", K.UInt32),
         }),
-        // 131
-        new MessageSchema("cg_set_entry", typeof(CriuPmem.Images.Messages.CgSetEntry), new FieldSchema[]
+        // 132
+        new MessageSchema("CgSetEntry", typeof(CriuPmem.Images.Messages.CgSetEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
-            Rep(2, "ctls", K.Message, 130),
-        }),
-        // 132
-        new MessageSchema("cgroup_entry", typeof(CriuPmem.Images.Messages.CgroupEntry), new FieldSchema[]
-        {
-            Rep(1, "sets", K.Message, 131),
-            Rep(2, "controllers", K.Message, 129),
+            Rep(2, "ctls", K.Message, 131),
         }),
         // 133
-        new MessageSchema("winsize_entry", typeof(CriuPmem.Images.Messages.WinsizeEntry), new FieldSchema[]
+        new MessageSchema("CgroupEntry", typeof(CriuPmem.Images.Messages.CgroupEntry), new FieldSchema[]
+        {
+            Rep(1, "sets", K.Message, 132),
+            Rep(2, "controllers", K.Message, 130),
+        }),
+        // 134
+        new MessageSchema("WinsizeEntry", typeof(CriuPmem.Images.Messages.WinsizeEntry), new FieldSchema[]
         {
             Req(1, "ws_row", K.UInt32),
             Req(2, "ws_col", K.UInt32),
             Req(3, "ws_xpixel", K.UInt32),
             Req(4, "ws_ypixel", K.UInt32),
         }),
-        // 134
-        new MessageSchema("termios_entry", typeof(CriuPmem.Images.Messages.TermiosEntry), new FieldSchema[]
+        // 135
+        new MessageSchema("TermiosEntry", typeof(CriuPmem.Images.Messages.TermiosEntry), new FieldSchema[]
         {
             Req(1, "c_iflag", K.UInt32),
             Req(2, "c_oflag", K.UInt32),
@@ -1486,19 +1500,19 @@ internal static partial class MessageSchemas
             Req(7, "c_ospeed", K.UInt32),
             Rep(8, "c_cc", K.UInt32),
         }),
-        // 135
-        new MessageSchema("tty_pty_entry", typeof(CriuPmem.Images.Messages.TtyPtyEntry), new FieldSchema[]
+        // 136
+        new MessageSchema("TtyPtyEntry", typeof(CriuPmem.Images.Messages.TtyPtyEntry), new FieldSchema[]
         {
             Req(1, "index", K.UInt32),
         }),
-        // 136
-        new MessageSchema("tty_data_entry", typeof(CriuPmem.Images.Messages.TtyDataEntry), new FieldSchema[]
+        // 137
+        new MessageSchema("TtyDataEntry", typeof(CriuPmem.Images.Messages.TtyDataEntry), new FieldSchema[]
         {
             Req(1, "tty_id", K.UInt32),
             Req(2, "data", K.Bytes),
         }),
-        // 137
-        new MessageSchema("tty_info_entry", typeof(CriuPmem.Images.Messages.TtyInfoEntry), new FieldSchema[]
+        // 138
+        new MessageSchema("TtyInfoEntry", typeof(CriuPmem.Images.Messages.TtyInfoEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
             Req(2, "type", K.Enum, 15),
@@ -1508,16 +1522,16 @@ internal static partial class MessageSchemas
             Req(6, "sid", K.UInt32),
             Req(7, "pgrp", K.UInt32),
             Req(8, "rdev", K.UInt32),
-            F(9, "termios", K.Message, 134),
-            F(10, "termios_locked", K.Message, 134),
-            F(11, "winsize", K.Message, 133),
-            F(12, "pty", K.Message, 135),
+            F(9, "termios", K.Message, 135),
+            F(10, "termios_locked", K.Message, 135),
+            F(11, "winsize", K.Message, 134),
+            F(12, "pty", K.Message, 136),
             F(13, "dev", K.UInt32),
             F(14, "uid", K.UInt32),
             F(15, "gid", K.UInt32),
         }),
-        // 138
-        new MessageSchema("tty_file_entry", typeof(CriuPmem.Images.Messages.TtyFileEntry), new FieldSchema[]
+        // 139
+        new MessageSchema("TtyFileEntry", typeof(CriuPmem.Images.Messages.TtyFileEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
             Req(2, "tty_info_id", K.UInt32),

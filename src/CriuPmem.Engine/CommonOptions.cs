@@ -1,5 +1,3 @@
-using CriuPmem.Kernel;
-
 namespace CriuPmem.Engine;
 
 /// <summary>What dump and restore have in common. Names follow the command line's (criu(8)).</summary>

@@ -1,5 +1,4 @@
 using CriuPmem.Engine.Check.Probes;
-using CriuPmem.Kernel;
 
 namespace CriuPmem.Engine.Check;
 

@@ -1,5 +1,3 @@
-using CriuPmem.Kernel;
-
 namespace CriuPmem.Engine.Check;
 
 /// <summary>The probe of one kernel feature: it uses the feature, and sees whether that works.</summary>

@@ -1,5 +1,3 @@
-using CriuPmem.Kernel;
-
 namespace CriuPmem.Engine.Check;
 
 /// <summary>Tells what kind of memory a directory's files lie on.</summary>

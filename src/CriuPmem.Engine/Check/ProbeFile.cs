@@ -1,5 +1,3 @@
-using CriuPmem.Kernel;
-
 namespace CriuPmem.Engine.Check;
 
 /// <summary>An open descriptor of a probe, closed at the end of its scope, and whole small files of /proc.</summary>

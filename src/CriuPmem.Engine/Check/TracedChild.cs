@@ -1,5 +1,3 @@
-using CriuPmem.Kernel;
-
 namespace CriuPmem.Engine.Check;
 
 /// <summary>A child that makes some calls and then waits, seized and stopped: something for ptrace probes to look at.</summary>

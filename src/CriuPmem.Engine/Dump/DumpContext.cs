@@ -1,4 +1,3 @@
-using CriuPmem.Engine.Resources;
 using CriuPmem.Images;
 
 namespace CriuPmem.Engine.Dump;

@@ -1,11 +1,8 @@
-using System.Diagnostics;
 using CriuPmem.Engine.Dump;
 using CriuPmem.Engine.Memory;
-using CriuPmem.Engine.Resources;
 using CriuPmem.Images;
 using CriuPmem.Images.Messages;
 using CriuPmem.Remote;
-using Google.Protobuf;
 
 namespace CriuPmem.Engine;
 

@@ -122,11 +122,14 @@ internal sealed class TreeWriter(DumpContext context)
         foreach (DumpThread thread in process.Threads)
         {
             int tid = thread.Task.Tid;
-            ProcStatus.TryParse(process.Proc.Read($"task/{tid}/status"), out ProcStatus? status);
-            ProcStat.TryParse(process.Proc.Read($"task/{tid}/stat"), out ProcStat? stat);
-            if (status is null || stat is null) throw process.Fail(ErrorCode.Vanished, $"thread {tid} vanished while it was saved", "Try again");
-            thread.Status = status;
-            thread.Stat = stat;
+            if (!ProcStatus.TryParse(process.Proc.Read($"task/{tid}/status"), out ProcStatus? status) ||
+                !ProcStat.TryParse(process.Proc.Read($"task/{tid}/stat"), out ProcStat? stat))
+            {
+                throw process.Fail(ErrorCode.Vanished, $"thread {tid} vanished while it was saved", "Try again");
+            }
+
+            thread.Status = status!;
+            thread.Stat = stat!;
             if (Registers.IsCompat(thread.Task.Registers)) throw process.Fail(ErrorCode.UnsupportedState, "32-bit programs cannot be saved yet");
             CoreEntry core = thread.Core;
             core.Mtype = CoreEntry.Types.March.X8664;
@@ -148,7 +151,7 @@ internal sealed class TreeWriter(DumpContext context)
         foreach (DumpThread thread in process.Threads) ObserveRemotely(process, thread);
     }
 
-    private void ObserveRemotely(DumpProcess process, DumpThread thread)
+    private static void ObserveRemotely(DumpProcess process, DumpThread thread)
     {
         SyscallBatch batch = process.Space!.Batch;
         batch.Clear();

@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using CriuPmem.Remote;
 
 namespace CriuPmem.Engine.Dump;

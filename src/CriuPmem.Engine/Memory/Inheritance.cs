@@ -136,7 +136,7 @@ internal sealed class Inheritance
 
     private static bool IsIn(RestoreProcess child, HashSet<ulong> starts, ulong address)
     {
-        IList<VmaEntry> vmas = child.Memory!.Vmas;
+        Google.Protobuf.Collections.RepeatedField<VmaEntry> vmas = child.Memory!.Vmas;
         int low = 0, high = vmas.Count;
         while (low < high)
         {

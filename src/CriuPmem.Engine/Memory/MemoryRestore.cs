@@ -1,5 +1,4 @@
 using System.Runtime.InteropServices;
-using CriuPmem.Engine.Resources;
 using CriuPmem.Engine.Restore;
 using CriuPmem.Images;
 using CriuPmem.Images.Messages;

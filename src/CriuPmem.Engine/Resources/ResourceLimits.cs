@@ -32,11 +32,13 @@ internal sealed class ResourceLimits : TaskState
     public override unsafe void Restore(RemoteCalls calls, RestoreThread thread)
     {
         if (thread.Core.Tc.Rlimits is null) return;
+        ulong* wanted = stackalloc ulong[2]; // struct rlimit: current, maximum
+        ulong* present = stackalloc ulong[2];
         for (int i = 0; i < thread.Core.Tc.Rlimits.Rlimits.Count && i < Count; i++)
         {
             RlimitEntry limit = thread.Core.Tc.Rlimits.Rlimits[i];
-            ulong* wanted = stackalloc ulong[2] { limit.Cur, limit.Max };
-            ulong* present = stackalloc ulong[2];
+            wanted[0] = limit.Cur;
+            wanted[1] = limit.Max;
             SysResult set = Syscall.Invoke(SyscallNumber.prlimit64, thread.Process.Pid, i, (long)wanted, (long)present);
             if (!set.Failed) continue;
             Syscall.Invoke(SyscallNumber.prlimit64, thread.Process.Pid, i, 0, (long)present);

@@ -1,4 +1,3 @@
-using CriuPmem.Images;
 using CriuPmem.Images.Messages;
 
 namespace CriuPmem.Engine.Restore;

@@ -1,5 +1,3 @@
-using CriuPmem.Kernel;
-
 namespace CriuPmem.Engine.Check.Probes;
 
 /// <summary>The mount of an open file.</summary>

@@ -1,5 +1,4 @@
 using System.Globalization;
-using CriuPmem.Kernel;
 
 namespace CriuPmem.Engine.Check.Probes;
 

@@ -1,5 +1,3 @@
-using CriuPmem.Kernel;
-
 namespace CriuPmem.Engine.Check.Probes;
 
 /// <summary>ptrace(2) that stops a task without a signal.</summary>

@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using CriuPmem.Kernel;
 
 namespace CriuPmem.Engine.Check.Probes;
 

@@ -1,6 +1,8 @@
 // Runs a command and reaps at once whatever orphans its descendants leave behind: a process that was dumped and killed
 // must be gone, not a zombie, before its number can be had again, and not every init is quick.
+// Descriptors that the caller leaked stay out: they would be part of every program under test.
 //   usage: reaper COMMAND [ARGUMENT…]      exits as the command does
+#define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +15,7 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: reaper COMMAND [ARGUMENT...]\n");
         return 2;
     }
+    close_range(3, ~0U, 0);
     pid_t command = fork();
     if (command == 0) {
         execvp(argv[1], argv + 1);

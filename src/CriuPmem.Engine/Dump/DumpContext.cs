@@ -13,6 +13,7 @@ internal sealed class DumpContext
         Snapshot = snapshot;
         Files = new FileTable(this);
         Paths = new PathResolver(this);
+        Deleted = new DeletedFiles(this);
     }
 
     /// <summary>What the user asked for.</summary>
@@ -29,6 +30,9 @@ internal sealed class DumpContext
 
     /// <summary>How files are found again by their paths.</summary>
     public PathResolver Paths { get; }
+
+    /// <summary>Files that no path leads to any more.</summary>
+    public DeletedFiles Deleted { get; }
 
     /// <summary>Where the dump tells what it does.</summary>
     public EngineLog Log => Options.Log;

@@ -45,7 +45,7 @@ internal sealed class MemoryRestore(RestoreContext context)
         if (pagemap is not null && inherited.Any) FillDifferences(process, calls, pagemap, inherited);
         else if (pagemap is not null) Fill(process, calls, pagemap);
         Settle(calls, memory, filled);
-        SetBounds(process, calls, memory);
+        SetBounds(process, calls, memory, keepsProgram: inherited.Any && parent!.Memory!.ExeFileId == memory.ExeFileId);
         foreach (int fd in _received.Values) calls.Must("close", SyscallNumber.close, fd);
         calls.Flush();
         _received.Clear();
@@ -103,7 +103,10 @@ internal sealed class MemoryRestore(RestoreContext context)
         foreach (uint id in ids)
         {
             _received[id] = next++;
-            fds.Add(context.Files.Open(id));
+            // The peer notes with the mapping, not with the file, that it is opened for writing.
+            bool writable = process.Memory.Vmas.Any(
+                vma => vma.Shmid == id && Is(vma, VmaStatus.FileShared) && (vma.Fdflags & O_ACCMODE) == O_RDWR);
+            fds.Add(writable ? context.Files.OpenWritable(id) : context.Files.Open(id));
         }
 
         int pages = -1;
@@ -280,7 +283,7 @@ internal sealed class MemoryRestore(RestoreContext context)
     }
 
     /// <summary>The bounds that /proc shows, the auxiliary vector, and the program file (PR_SET_MM_MAP(2const)).</summary>
-    private void SetBounds(RestoreProcess process, RemoteCalls calls, MmEntry memory)
+    private void SetBounds(RestoreProcess process, RemoteCalls calls, MmEntry memory, bool keepsProgram)
     {
         calls.Room(1024, 2);
         RemoteAddress auxv = calls.Batch.Data(MemoryMarshal.AsBytes<ulong>(memory.MmSavedAuxv.ToArray()));
@@ -289,7 +292,8 @@ internal sealed class MemoryRestore(RestoreContext context)
             StartCode = memory.MmStartCode, EndCode = memory.MmEndCode, StartData = memory.MmStartData, EndData = memory.MmEndData,
             StartBrk = memory.MmStartBrk, Brk = memory.MmBrk, StartStack = memory.MmStartStack, ArgStart = memory.MmArgStart,
             ArgEnd = memory.MmArgEnd, EnvStart = memory.MmEnvStart, EnvEnd = memory.MmEnvEnd, Auxv = auxv.Value,
-            AuxvBytes = (uint)memory.MmSavedAuxv.Count * 8, ExeFd = (uint)_received[memory.ExeFileId],
+            AuxvBytes = (uint)memory.MmSavedAuxv.Count * 8, // A program file that is still mapped cannot be set again (EBUSY), and need not be.
+            ExeFd = keepsProgram ? uint.MaxValue : (uint)_received[memory.ExeFileId],
         };
         calls.Must("prctl(PR_SET_MM_MAP)", SyscallNumber.prctl, PR_SET_MM, PR_SET_MM_MAP, calls.Batch.Data(map), Marshal.SizeOf<MmMap>(), 0);
         if (memory.ThpDisabled) calls.Must("prctl(PR_SET_THP_DISABLE)", SyscallNumber.prctl, PR_SET_THP_DISABLE, 1);

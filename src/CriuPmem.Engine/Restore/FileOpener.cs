@@ -8,6 +8,7 @@ internal sealed class FileOpener : IDisposable
 {
     private readonly Dictionary<uint, FileEntry> _entries = [];
     private readonly Dictionary<uint, int> _open = [];
+    private readonly Dictionary<uint, int> _writable = [];
     private readonly RestoreContext _context;
 
     /// <summary>Indexes the images' files.</summary>
@@ -37,6 +38,19 @@ internal sealed class FileOpener : IDisposable
         return fd;
     }
 
+    /// <summary>As <see cref="Open"/>, for a shared mapping that is written: a file that the images open for reading only is opened again.</summary>
+    public int OpenWritable(uint id)
+    {
+        FileEntry entry = Entry(id);
+        if (entry.Type != FdTypes.Reg || (entry.Reg.Flags & O_ACCMODE) != O_RDONLY) return Open(id);
+        if (_writable.TryGetValue(id, out int fd)) return fd;
+        entry = entry.Clone();
+        entry.Reg.Flags |= O_RDWR;
+        fd = FileKinds.Of(entry.Type)!.Restore(_context, entry);
+        _writable.Add(id, fd);
+        return fd;
+    }
+
     /// <summary>Puts a made open file under an id: one object that comes as several files (pipes, socket pairs).</summary>
     public void Put(uint id, int fd) => _open.Add(id, fd);
 
@@ -50,6 +64,8 @@ internal sealed class FileOpener : IDisposable
     public void Dispose()
     {
         foreach (int fd in _open.Values) Sys.Close(fd);
+        foreach (int fd in _writable.Values) Sys.Close(fd);
         _open.Clear();
+        _writable.Clear();
     }
 }

@@ -24,6 +24,7 @@ internal sealed class RestoreContext : IDisposable
         SysResult read = Sys.ReadFile(AT_FDCWD, "/proc/sys/kernel/cap_last_cap", ref buffer);
         LastCapability = read.Failed ? 40 : int.Parse(System.Text.Encoding.ASCII.GetString(buffer, 0, read.Value), CultureInfo.InvariantCulture);
         Files = new FileOpener(this);
+        Remapped = new RemappedFiles(this);
         Transport = new Transport();
     }
 
@@ -44,6 +45,9 @@ internal sealed class RestoreContext : IDisposable
 
     /// <summary>The open files.</summary>
     public FileOpener Files { get; }
+
+    /// <summary>Deleted files, and how they are opened.</summary>
+    public RemappedFiles Remapped { get; }
 
     /// <summary>The way of descriptors into the tasks.</summary>
     public Transport Transport { get; }
@@ -79,6 +83,7 @@ internal sealed class RestoreContext : IDisposable
     public void Dispose()
     {
         Files.Dispose();
+        Remapped.Dispose();
         Transport.Dispose();
         foreach (RestoreProcess process in Processes) process.Dispose();
         foreach ((long fd, _, _) in Owners) Sys.Close((int)fd);

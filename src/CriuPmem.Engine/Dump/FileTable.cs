@@ -8,10 +8,12 @@ namespace CriuPmem.Engine.Dump;
 /// Two descriptors are the same open file when kcmp says so. To keep that cheap only files with the same inode, position
 /// and flags are compared.
 /// </remarks>
-internal sealed class FileTable(DumpContext context)
+internal sealed class FileTable(DumpContext context) : IDisposable
 {
     private readonly Dictionary<(ulong Device, ulong Inode, ulong Position, uint Flags), KernelObjects> _open = [];
     private readonly Dictionary<(ulong Device, ulong Inode, string Path, uint Flags), uint> _paths = [];
+    private readonly List<OpenFile> _passed = [];
+    private DumpProcess? _engine;
     private uint _nextId = 1;
 
     /// <summary>The entries so far, in the order of their ids.</summary>
@@ -28,10 +30,7 @@ internal sealed class FileTable(DumpContext context)
         {
             using OpenFile? file = OpenFile.TryLook(process, fd);
             if (file is null) continue;
-            FileKind kind = FileKinds.Of(file) ?? throw file.Fail(
-                ErrorCode.UnsupportedFile, "open files of this kind cannot be saved yet", "Let the program close it, or leave it out of the tree");
-            Identify(file, out bool isNew);
-            if (isNew) Dump(kind, file);
+            Save(file);
             entries.Add(new FdinfoEntry { Id = file.Id, Fd = (uint)fd, Type = Entries[(int)file.Id - 1].Type, Flags = file.CloseOnExec ? 1u : 0 });
         }
 
@@ -59,6 +58,36 @@ internal sealed class FileTable(DumpContext context)
         return id;
     }
 
+    /// <summary>The id of an open file that lies in a socket's queue, of which the engine got a copy; dumps it if it is new.</summary>
+    /// <param name="fd">The copy, which is closed at the end of the dump.</param>
+    public uint IdOfPassed(int fd)
+    {
+        if (_engine is null)
+        {
+            ProcDirectory self = ProcDirectory.TryOpen(Sys.GetPid())!;
+            _engine = new DumpProcess(self.Pid, self, self.Stat()!);
+        }
+
+        // It stays open to the end: others are compared with it.
+        OpenFile file = OpenFile.TryLook(_engine, fd)!;
+        _passed.Add(file);
+        Save(file);
+        return file.Id;
+    }
+
+    /// <inheritdoc />
+    public void Dispose()
+    {
+        foreach (OpenFile file in _passed)
+        {
+            file.Dispose();
+            Sys.Close(file.Fd);
+        }
+
+        _passed.Clear();
+        _engine?.Proc.Dispose();
+    }
+
     /// <summary>Adds a path that another entry names, and that no descriptor leads to; returns its id.</summary>
     public uint AddPath(RegFileEntry path)
     {
@@ -66,6 +95,14 @@ internal sealed class FileTable(DumpContext context)
         path.Fown ??= new FownEntry { Uid = 0, Euid = 0, Signum = 0, PidType = 0, Pid = 0 };
         Entries.Add(new FileEntry { Type = FdTypes.Reg, Id = path.Id, Reg = path });
         return path.Id;
+    }
+
+    private void Save(OpenFile file)
+    {
+        FileKind kind = FileKinds.Of(file) ?? throw file.Fail(
+            ErrorCode.UnsupportedFile, "open files of this kind cannot be saved yet", "Let the program close it, or leave it out of the tree");
+        Identify(file, out bool isNew);
+        if (isNew) Dump(kind, file);
     }
 
     private void Identify(OpenFile file, out bool isNew)

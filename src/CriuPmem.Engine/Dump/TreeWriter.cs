@@ -36,6 +36,8 @@ internal sealed class TreeWriter(DumpContext context)
                 Umask = process.Leader.Status.Umask,
             };
         }
+
+        foreach (Action check in context.Checks) check();
     }
 
     /// <summary>Writes all images but pages and inventory.</summary>

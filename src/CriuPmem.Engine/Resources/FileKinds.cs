@@ -10,6 +10,7 @@ internal static class FileKinds
     public static IReadOnlyList<FileKind> All { get; } =
     [
         new RegularFile(),
+        new UnixSocket(),
     ];
 
     private static readonly FileKind?[] s_byType = ByType();

@@ -40,6 +40,7 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
             if (!process.IsZombie) MakeThreads(process);
         }
 
+        UnixSocketMaker.MakeAll(context);
         foreach (RestoreProcess process in _born)
         {
             if (!process.IsZombie) Equip(process);
@@ -62,7 +63,7 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
             if (stopped) Sys.Kill(process.Pid, process.Core.Tc.HasStopSigno ? (int)process.Core.Tc.StopSigno : SIGSTOP);
         }
 
-        context.Remapped.Commit();
+        context.Commit();
         _committed = true;
         foreach (RestoreProcess process in _born)
         {

@@ -963,6 +963,10 @@ internal static partial class MessageSchemas
             F(23, "so_oobinline", K.UInt32),
             F(24, "so_linger", K.UInt32),
             F(25, "so_buf_lock", K.UInt32),
+            F(1000, "so_peek_off", K.SInt32),
+            F(1001, "so_timestamp", K.Bool),
+            F(1002, "so_timestampns", K.Bool),
+            F(1003, "so_passpidfd", K.Bool),
         }),
         // 88
         new MessageSchema("FilePermsEntry", typeof(CriuPmem.Images.Messages.FilePermsEntry), new FieldSchema[]
@@ -991,12 +995,19 @@ internal static partial class MessageSchemas
             F(15, "deleted", K.Bool),
             F(16, "ns_id", K.UInt32),
             F(17, "mnt_id", K.SInt32),
+            F(1000, "peer_pid", K.UInt32),
+            F(1001, "peer_uid", K.UInt32),
+            F(1002, "peer_gid", K.UInt32),
+            F(1003, "peer_gone", K.Bool),
         }),
         // 90
         new MessageSchema("ScmEntry", typeof(CriuPmem.Images.Messages.ScmEntry), new FieldSchema[]
         {
             Req(1, "type", K.UInt32),
             Rep(2, "rights", K.UInt32),
+            F(1000, "pid", K.UInt32),
+            F(1001, "uid", K.UInt32),
+            F(1002, "gid", K.UInt32),
         }),
         // 91
         new MessageSchema("SkPacketEntry", typeof(CriuPmem.Images.Messages.SkPacketEntry), new FieldSchema[]
@@ -1004,6 +1015,7 @@ internal static partial class MessageSchemas
             Req(1, "id_for", K.UInt32),
             Req(2, "length", K.UInt32),
             Rep(4, "scm", K.Message, 90),
+            F(1000, "sender", K.Bytes),
         }),
         // 92
         new MessageSchema("IpOptsRawEntry", typeof(CriuPmem.Images.Messages.IpOptsRawEntry), new FieldSchema[]

@@ -62,7 +62,7 @@ internal sealed unsafe class PageCopier : IDisposable
             for (ulong at = run.Start; at < run.End;)
             {
                 ulong length = Math.Min(run.End - at, BufferBytes);
-                pieces.Add(new Piece(at, (int)length, offset, run.Unreadable));
+                pieces.Add(new Piece(at, (int)length, offset, run.Carefully));
                 at += length;
                 offset += (long)length;
             }
@@ -72,7 +72,7 @@ internal sealed unsafe class PageCopier : IDisposable
         return pieces;
     }
 
-    private readonly record struct Piece(ulong Address, int LengthBytes, long FileOffset, bool Unreadable);
+    private readonly record struct Piece(ulong Address, int LengthBytes, long FileOffset, bool Carefully);
 
     private sealed class Job(DumpProcess process, List<Piece> pieces, int memory, int file, string fileName)
     {
@@ -93,7 +93,7 @@ internal sealed unsafe class PageCopier : IDisposable
                 int bytes = 0;
                 while (_next < pieces.Count && _next - first < MaxRanges && bytes + pieces[_next].LengthBytes <= BufferBytes)
                 {
-                    if (_next > first && pieces[_next].Unreadable != pieces[first].Unreadable) break;
+                    if (_next > first && pieces[_next].Carefully != pieces[first].Carefully) break;
                     bytes += pieces[_next++].LengthBytes;
                 }
 
@@ -173,7 +173,7 @@ internal sealed unsafe class PageCopier : IDisposable
         private bool Fetch(Job job, ReadOnlySpan<Piece> pieces, out long bytes)
         {
             bytes = 0;
-            if (pieces[0].Unreadable) return FetchUnreadable(job, pieces, ref bytes);
+            if (pieces[0].Carefully) return FetchCarefully(job, pieces, ref bytes);
             for (int i = 0; i < pieces.Length; i++)
             {
                 _remote[i * 2] = pieces[i].Address;
@@ -188,7 +188,7 @@ internal sealed unsafe class PageCopier : IDisposable
             return false;
         }
 
-        private bool FetchUnreadable(Job job, ReadOnlySpan<Piece> pieces, ref long bytes)
+        private bool FetchCarefully(Job job, ReadOnlySpan<Piece> pieces, ref long bytes)
         {
             foreach (Piece piece in pieces)
             {

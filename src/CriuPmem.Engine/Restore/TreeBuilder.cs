@@ -346,7 +346,9 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
         FileSystemView.Restore(context, process, calls);
         if (ownsFiles && context.Contents.Fdinfos.TryGetValue(process.Ids!.FilesId, out IReadOnlyList<FdinfoEntry>? table)) DescriptorTable.Fill(context, process, calls, table);
         foreach (Resources.TaskState state in TaskStates.OfProcess) state.Restore(calls, process.Leader);
+        process.Leader.Task.IgnoresTrap = SignalActions.IgnoresTrap(process.Leader);
         calls.Flush();
+        Seccomp.Restore(context, process);
         foreach (RestoreThread thread in Enumerable.Reverse(process.Threads))
         {
             var own = new RemoteCalls(process.Space, thread.Task);
@@ -384,9 +386,11 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
             thread.Task.SignalMask = thread.Core.ThreadCore.HasBlkSigset ? thread.Core.ThreadCore.BlkSigset : thread.Core.Tc.BlkSigset;
         }
 
-        if (process.MemoryOwner is null) process.Space.RemoveAt(process.Leader.Task, VdsoInstruction(process));
+        RemoteAddress instruction = VdsoInstruction(process);
+        if (process.MemoryOwner is null) process.Space.RemoveAt(process.Leader.Task, instruction);
         foreach (RestoreThread thread in process.Threads)
         {
+            InterruptedCall.Restore(thread, instruction);
             thread.Task.IsBorrowed = true;
             thread.Task.PutBack();
         }
@@ -394,7 +398,7 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
 
     private static RemoteAddress VdsoInstruction(RestoreProcess process)
     {
-        VmaEntry vdso = process.Memory!.Vmas.FirstOrDefault(vma => ((VmaStatus)vma.Status & VmaStatus.Vdso) != 0)
+        VmaEntry vdso = (process.MemoryOwner ?? process).Memory!.Vmas.FirstOrDefault(vma => ((VmaStatus)vma.Status & VmaStatus.Vdso) != 0)
             ?? throw process.Fail(ErrorCode.ImageUnsupported, "it was saved without a vDSO");
         return new RemoteAddress(vdso.Start + VdsoLayout.SyscallOffset);
     }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using CriuPmem.Engine.Memory;
 using CriuPmem.Images;
 using CriuPmem.Images.Messages;
 
@@ -25,6 +26,7 @@ internal sealed class RestoreContext : IDisposable
         LastCapability = read.Failed ? 40 : int.Parse(System.Text.Encoding.ASCII.GetString(buffer, 0, read.Value), CultureInfo.InvariantCulture);
         Files = new FileOpener(this);
         Transport = new Transport();
+        MemoryFiles = new MemoryFiles(this);
     }
 
     /// <summary>What the user asked for.</summary>
@@ -44,6 +46,9 @@ internal sealed class RestoreContext : IDisposable
 
     /// <summary>The open files.</summary>
     public FileOpener Files { get; }
+
+    /// <summary>The memory files (memfd_create(2)).</summary>
+    public MemoryFiles MemoryFiles { get; }
 
     /// <summary>The way of descriptors into the tasks.</summary>
     public Transport Transport { get; }
@@ -75,10 +80,14 @@ internal sealed class RestoreContext : IDisposable
     /// <summary>Owners to be set when their processes exist: descriptor, owner, the file's flags.</summary>
     public List<(long Fd, FownEntry Owner, uint Flags)> Owners { get; } = [];
 
+    /// <summary>Work for the time when every process has its memory and its descriptors: what they are told then is new.</summary>
+    public List<Action> WhenTasksAreEquipped { get; } = [];
+
     /// <inheritdoc />
     public void Dispose()
     {
         Files.Dispose();
+        MemoryFiles.Dispose();
         Transport.Dispose();
         foreach (RestoreProcess process in Processes) process.Dispose();
         foreach ((long fd, _, _) in Owners) Sys.Close((int)fd);

@@ -47,6 +47,7 @@ internal sealed class MemoryDump(DumpContext context) : IDisposable
     {
         var runs = new List<PageRun>();
         using OwnedFd pagemap = Sys.OpenOrThrow(process.Proc.Fd, "pagemap", O_RDONLY);
+        var sharing = process.Mappings.Where(mapping => mapping.MayShareCopies).Select(mapping => mapping.Start).ToHashSet();
         int next = 0;
         // One scan of the whole address space; what it finds is then cut at the borders of the mappings.
         _scanner.OwnPages(pagemap.Fd, 0, TaskSize, (start, end) =>
@@ -57,7 +58,8 @@ internal sealed class MemoryDump(DumpContext context) : IDisposable
                 VmaEntry vma = process.Memory.Vmas[i];
                 uint flags = Wanted(vma);
                 if (flags == 0) continue;
-                runs.Add(new PageRun(Math.Max(start, vma.Start), Math.Min(end, vma.End), flags, (vma.Prot & PROT_READ) == 0));
+                bool carefully = (vma.Prot & PROT_READ) == 0 || sharing.Contains(vma.Start);
+                runs.Add(new PageRun(Math.Max(start, vma.Start), Math.Min(end, vma.End), flags, carefully));
             }
         });
         // The vDSO's pages are the kernel's, but another kernel's restore needs to see this one's code.

@@ -73,7 +73,7 @@ internal sealed unsafe class PageCopier : IDisposable
             for (ulong at = run.Start; at < run.End;)
             {
                 ulong length = Math.Min(run.End - at, BufferBytes);
-                pieces.Add(new Piece(at, (int)length, offset, run.Unreadable));
+                pieces.Add(new Piece(at, (int)length, offset, run.Carefully));
                 at += length;
                 offset += (long)length;
             }
@@ -83,7 +83,7 @@ internal sealed unsafe class PageCopier : IDisposable
         return pieces;
     }
 
-    private readonly record struct Piece(ulong Address, int LengthBytes, long FileOffset, bool Unreadable);
+    private readonly record struct Piece(ulong Address, int LengthBytes, long FileOffset, bool Carefully);
 
     private sealed class Job(DumpProcess process, List<Piece> pieces, int memory, bool isFile, int file, string fileName)
     {
@@ -105,7 +105,7 @@ internal sealed unsafe class PageCopier : IDisposable
                 int bytes = 0;
                 while (_next < pieces.Count && _next - first < MaxRanges && bytes + pieces[_next].LengthBytes <= BufferBytes)
                 {
-                    if (_next > first && pieces[_next].Unreadable != pieces[first].Unreadable) break;
+                    if (_next > first && pieces[_next].Carefully != pieces[first].Carefully) break;
                     bytes += pieces[_next++].LengthBytes;
                 }
 
@@ -185,7 +185,7 @@ internal sealed unsafe class PageCopier : IDisposable
         private bool Fetch(Job job, ReadOnlySpan<Piece> pieces, out long bytes)
         {
             bytes = 0;
-            if (pieces[0].Unreadable) return FetchUnreadable(job, pieces, ref bytes);
+            if (pieces[0].Carefully) return FetchCarefully(job, pieces, ref bytes);
             for (int i = 0; i < pieces.Length; i++)
             {
                 _remote[i * 2] = pieces[i].Address;
@@ -200,7 +200,7 @@ internal sealed unsafe class PageCopier : IDisposable
             return false;
         }
 
-        private bool FetchUnreadable(Job job, ReadOnlySpan<Piece> pieces, ref long bytes)
+        private bool FetchCarefully(Job job, ReadOnlySpan<Piece> pieces, ref long bytes)
         {
             foreach (Piece piece in pieces)
             {

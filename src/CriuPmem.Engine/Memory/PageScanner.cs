@@ -56,8 +56,9 @@ internal sealed unsafe class PageScanner : IDisposable
 
             found.OrThrow("ioctl(PAGEMAP_SCAN)", "pagemap");
             for (int i = 0; i < found.Value; i++) visit(_regions[i].Start, _regions[i].End, (Category)_regions[i].Categories);
-            if (request.WalkEnd <= request.Start) break;
-            request.Start = request.WalkEnd;
+            // walk_end is stale when more than 512 regions are found in one call (6.18): the last region tells instead.
+            if (found.Value < RegionsPerCall) break;
+            request.Start = _regions[found.Value - 1].End;
         }
     }
 

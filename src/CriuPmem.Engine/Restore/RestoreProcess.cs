@@ -27,6 +27,9 @@ internal sealed class RestoreProcess(RestoreContext context, PstreeEntry entry, 
     /// <summary>The process group it shall be in.</summary>
     public int GroupId => Context.MapGroup((int)Entry.Pgid);
 
+    /// <summary>The session in which it was born: its maker's at that time.</summary>
+    public int BirthSessionId { get; set; }
+
     /// <summary>Its parent in the tree; null for the root.</summary>
     public RestoreProcess? Parent { get; init; }
 

@@ -59,6 +59,14 @@ internal sealed class FileTable(DumpContext context)
         return id;
     }
 
+    /// <summary>Adds an entry for a file that no descriptor leads to: it is mapped, or belongs to another entry.</summary>
+    public FileEntry AddUnopened(FdTypes type)
+    {
+        var entry = new FileEntry { Type = type, Id = _nextId++ };
+        Entries.Add(entry);
+        return entry;
+    }
+
     private void Identify(OpenFile file, out bool isNew)
     {
         var key = (file.Stat.st_dev, file.Stat.st_ino, file.Position, file.Flags);

@@ -37,6 +37,8 @@ internal sealed class TreeWriter(DumpContext context)
                 Umask = process.Leader.Status.Umask,
             };
         }
+
+        foreach (Action resolve in context.WhenFilesAreKnown) resolve();
     }
 
     /// <summary>Writes all images but pages and inventory.</summary>

@@ -12,7 +12,6 @@ namespace CriuPmem.Engine.Memory;
 internal sealed class MemoryDump(DumpContext context) : IDisposable
 {
     private readonly PageScanner _scanner = new();
-    private uint _nextPagesId = 1;
 
     /// <summary>Pages written.</summary>
     public long WrittenPages { get; private set; }
@@ -24,7 +23,7 @@ internal sealed class MemoryDump(DumpContext context) : IDisposable
     public void Save(DumpProcess process, PageCopier copier)
     {
         List<PageRun> runs = Runs(process);
-        uint pagesId = _nextPagesId++;
+        uint pagesId = context.NextPagesId();
         using (var pagemap = new PagemapWriter(context.Snapshot, ImageKind.Pagemap, process.Pid, pagesId))
         {
             foreach (PageRun run in runs) pagemap.Add(run.Start, run.LengthBytes / PageSize, (PageFlags)run.Flags);

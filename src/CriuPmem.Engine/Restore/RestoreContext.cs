@@ -1,3 +1,4 @@
+using CriuPmem.Engine.Memory;
 using CriuPmem.Images;
 using CriuPmem.Images.Messages;
 
@@ -20,6 +21,7 @@ internal sealed class RestoreContext : IDisposable
         LastCapability = Sys.ReadNumber("/proc/sys/kernel/cap_last_cap", 40);
         Files = new FileOpener(this);
         Transport = new Transport();
+        MemoryFiles = new MemoryFiles(this);
     }
 
     /// <summary>What the user asked for.</summary>
@@ -45,6 +47,9 @@ internal sealed class RestoreContext : IDisposable
 
     /// <summary>The open files.</summary>
     public FileOpener Files { get; }
+
+    /// <summary>The memory files (memfd_create(2)).</summary>
+    public MemoryFiles MemoryFiles { get; }
 
     /// <summary>The way of descriptors into the tasks.</summary>
     public Transport Transport { get; }
@@ -76,10 +81,14 @@ internal sealed class RestoreContext : IDisposable
     /// <summary>Owners to be set when their processes exist: descriptor, owner, the file's flags.</summary>
     public List<(long Fd, FownEntry Owner, uint Flags)> Owners { get; } = [];
 
+    /// <summary>Work for the time when every process has its memory and its descriptors: what they are told then is new.</summary>
+    public List<Action> WhenTasksAreEquipped { get; } = [];
+
     /// <inheritdoc />
     public void Dispose()
     {
         Files.Dispose();
+        MemoryFiles.Dispose();
         Transport.Dispose();
         foreach (RestoreProcess process in Processes) process.Dispose();
         foreach ((long fd, _, _) in Owners) Sys.Close((int)fd);

@@ -52,6 +52,7 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
             if (!process.IsZombie) Equip(process);
         }
 
+        foreach (Action step in context.WhenTasksAreEquipped) step();
         SetOwners();
         foreach (RestoreProcess process in _born)
         {

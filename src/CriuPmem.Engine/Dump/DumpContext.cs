@@ -18,6 +18,7 @@ internal sealed class DumpContext
         Paths = new PathResolver(this);
         SharedMemory = new SharedMemory(this);
         MemoryFiles = new MemoryFileInodes(this);
+        Deleted = new DeletedFiles(this);
     }
 
     /// <summary>What the user asked for.</summary>
@@ -40,6 +41,8 @@ internal sealed class DumpContext
 
     /// <summary>The memory files (memfd_create(2)).</summary>
     public MemoryFileInodes MemoryFiles { get; }
+    /// <summary>Files that no path leads to any more.</summary>
+    public DeletedFiles Deleted { get; }
 
     /// <summary>Where the dump tells what it does.</summary>
     public EngineLog Log => Options.Log;

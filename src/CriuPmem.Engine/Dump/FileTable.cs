@@ -67,6 +67,15 @@ internal sealed class FileTable(DumpContext context)
         return entry;
     }
 
+    /// <summary>Adds a path that another entry names, and that no descriptor leads to; returns its id.</summary>
+    public uint AddPath(RegFileEntry path)
+    {
+        path.Id = _nextId++;
+        path.Fown ??= new FownEntry { Uid = 0, Euid = 0, Signum = 0, PidType = 0, Pid = 0 };
+        Entries.Add(new FileEntry { Type = FdTypes.Reg, Id = path.Id, Reg = path });
+        return path.Id;
+    }
+
     private void Identify(OpenFile file, out bool isNew)
     {
         var key = (file.Stat.st_dev, file.Stat.st_ino, file.Position, file.Flags);

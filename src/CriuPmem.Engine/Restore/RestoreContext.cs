@@ -20,6 +20,7 @@ internal sealed class RestoreContext : IDisposable
         OwnGroup = stat.GroupId;
         LastCapability = Sys.ReadNumber("/proc/sys/kernel/cap_last_cap", 40);
         Files = new FileOpener(this);
+        Remapped = new RemappedFiles(this);
         Transport = new Transport();
         MemoryFiles = new MemoryFiles(this);
     }
@@ -50,6 +51,8 @@ internal sealed class RestoreContext : IDisposable
 
     /// <summary>The memory files (memfd_create(2)).</summary>
     public MemoryFiles MemoryFiles { get; }
+    /// <summary>Deleted files, and how they are opened.</summary>
+    public RemappedFiles Remapped { get; }
 
     /// <summary>The way of descriptors into the tasks.</summary>
     public Transport Transport { get; }
@@ -89,6 +92,7 @@ internal sealed class RestoreContext : IDisposable
     {
         Files.Dispose();
         MemoryFiles.Dispose();
+        Remapped.Dispose();
         Transport.Dispose();
         foreach (RestoreProcess process in Processes) process.Dispose();
         foreach ((long fd, _, _) in Owners) Sys.Close((int)fd);

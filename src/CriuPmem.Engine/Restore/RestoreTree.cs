@@ -1,3 +1,4 @@
+using CriuPmem.Images;
 using CriuPmem.Images.Messages;
 
 namespace CriuPmem.Engine.Restore;
@@ -25,12 +26,26 @@ internal static class RestoreTree
             context.Processes.Add(process);
             foreach (uint tid in Threads(process)) process.Threads.Add(new RestoreThread(process, (int)tid, context.Contents.Cores[tid]));
             CheckNamespaces(context, process);
+            TakeGuards(process);
         }
 
         foreach (RestoreProcess process in context.Processes)
         {
             foreach (RestoreThread thread in process.Threads) CheckFree(thread);
             CheckSession(context, process);
+        }
+    }
+
+    /// <summary>In the images guard regions stand among the mappings, though they lie inside of them.</summary>
+    private static void TakeGuards(RestoreProcess process)
+    {
+        if (process.Memory is null) return;
+        for (int i = process.Memory.Vmas.Count - 1; i >= 0; i--)
+        {
+            VmaEntry vma = process.Memory.Vmas[i];
+            if (((VmaStatus)vma.Status & VmaStatus.Guard) == 0) continue;
+            process.Guards.Add((vma.Start, vma.End));
+            process.Memory.Vmas.RemoveAt(i);
         }
     }
 

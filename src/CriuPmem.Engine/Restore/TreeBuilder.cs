@@ -70,6 +70,7 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
             if (stopped) Sys.Kill(process.Pid, process.Core.Tc.HasStopSigno ? (int)process.Core.Tc.StopSigno : SIGSTOP);
         }
 
+        context.Remapped.Commit();
         _committed = true;
         foreach (RestoreProcess process in _born)
         {

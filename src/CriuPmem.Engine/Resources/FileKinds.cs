@@ -11,6 +11,9 @@ internal static class FileKinds
     [
         new RegularFile(),
         new MemoryFile(),
+        new EventFd(),
+        new TimerFd(),
+        new SignalFd(),
     ];
 
     private static readonly FileKind?[] s_byType = ByType();

@@ -1,4 +1,5 @@
 using CriuPmem.Engine.Memory;
+using CriuPmem.Engine.Resources;
 using CriuPmem.Images;
 
 namespace CriuPmem.Engine.Dump;
@@ -18,6 +19,8 @@ internal sealed class DumpContext
         Paths = new PathResolver(this);
         SharedMemory = new SharedMemory(this);
         MemoryFiles = new MemoryFileInodes(this);
+        Pipes = new PipeQueue(this, ImageKind.PipesData);
+        Fifos = new PipeQueue(this, ImageKind.FifoData);
     }
 
     /// <summary>What the user asked for.</summary>
@@ -40,6 +43,12 @@ internal sealed class DumpContext
 
     /// <summary>The memory files (memfd_create(2)).</summary>
     public MemoryFileInodes MemoryFiles { get; }
+
+    /// <summary>The pipes and their contents.</summary>
+    public PipeQueue Pipes { get; }
+
+    /// <summary>The FIFOs and their contents.</summary>
+    public PipeQueue Fifos { get; }
 
     /// <summary>Where the dump tells what it does.</summary>
     public EngineLog Log => Options.Log;

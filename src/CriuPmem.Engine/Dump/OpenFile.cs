@@ -86,8 +86,7 @@ internal sealed class OpenFile : IDisposable
     public int Copy()
     {
         if (_copy is not null) return _copy.Fd;
-        using var pidfd = new OwnedFd((int)Sys.PidfdOpen(Process.Pid).OrThrow("pidfd_open", Process.ToString()));
-        _copy = new OwnedFd((int)Sys.PidfdGetFd(pidfd.Fd, Fd).OrThrow("pidfd_getfd", $"{Process}, {this}"));
+        _copy = new OwnedFd((int)Sys.PidfdGetFd(Process.PidFd, Fd).OrThrow("pidfd_getfd", $"{Process}, {this}"));
         return _copy.Fd;
     }
 

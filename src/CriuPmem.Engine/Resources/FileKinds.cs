@@ -11,6 +11,7 @@ internal static class FileKinds
     [
         new RegularFile(),
         new MemoryFile(),
+        new Pipe(),
         new EventFd(),
         new TimerFd(),
         new SignalFd(),

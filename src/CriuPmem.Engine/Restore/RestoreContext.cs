@@ -1,4 +1,5 @@
 using CriuPmem.Engine.Memory;
+using CriuPmem.Engine.Resources;
 using CriuPmem.Images;
 using CriuPmem.Images.Messages;
 
@@ -22,6 +23,7 @@ internal sealed class RestoreContext : IDisposable
         Files = new FileOpener(this);
         Transport = new Transport();
         MemoryFiles = new MemoryFiles(this);
+        PipeContents = new PipeContents(this);
     }
 
     /// <summary>What the user asked for.</summary>
@@ -50,6 +52,9 @@ internal sealed class RestoreContext : IDisposable
 
     /// <summary>The memory files (memfd_create(2)).</summary>
     public MemoryFiles MemoryFiles { get; }
+
+    /// <summary>The pipes and FIFOs, and what is in them.</summary>
+    public PipeContents PipeContents { get; }
 
     /// <summary>The way of descriptors into the tasks.</summary>
     public Transport Transport { get; }

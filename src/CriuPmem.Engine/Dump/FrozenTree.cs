@@ -77,11 +77,7 @@ internal sealed class FrozenTree : IDisposable
     public void Dispose()
     {
         Release(FinalState.Running);
-        foreach (DumpProcess process in Processes)
-        {
-            process.Proc.Dispose();
-            if (process.MemoryOwner is null) process.Space?.Dispose();
-        }
+        foreach (DumpProcess process in Processes) process.Dispose();
     }
 
     private static void RemoveScratch(DumpProcess process)

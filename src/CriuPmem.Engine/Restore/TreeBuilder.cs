@@ -113,6 +113,7 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
     private void BearRoot()
     {
         RestoreProcess root = context.Root;
+        Clocks.Restore(context);
         Tracee task = Seed.Spawn(root.Pid, context.Options.Sibling ? CLONE_PARENT : 0);
         root.Leader.Task = task;
         root.Space = RemoteSpace.Create(task, Seed.SyscallInstruction, _scratch.Value);

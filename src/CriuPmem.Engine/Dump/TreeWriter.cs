@@ -61,7 +61,7 @@ internal sealed class TreeWriter(DumpContext context)
 
             foreach (DumpThread thread in process.Threads) snapshot.WriteSingle(ImageKind.Core, thread.Task.Tid, thread.Core);
             snapshot.WriteSingle(ImageKind.Ids, process.Pid, process.Ids);
-            snapshot.WriteSingle(ImageKind.Mm, process.Pid, (process.MemoryOwner ?? process).Memory);
+            if (process.MemoryOwner is null) snapshot.WriteSingle(ImageKind.Mm, process.Pid, process.Memory);
             snapshot.WriteSingle(ImageKind.Fs, process.Pid, _fs[process]);
             if (!_descriptors.TryGetValue(process, out List<FdinfoEntry>? descriptors)) continue;
             using ImageWriter fdinfo = snapshot.Create(ImageKind.Fdinfo, process.Ids.FilesId);

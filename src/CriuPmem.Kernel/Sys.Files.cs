@@ -63,6 +63,13 @@ internal static unsafe partial class Sys
         fixed (T* pointer = &argument) return Syscall.Invoke(SyscallNumber.ioctl, fd, request, (long)pointer);
     }
 
+    /// <summary>poll(2) of one descriptor, at once; the events that came, or 0.</summary>
+    public static short Poll(int fd, short events)
+    {
+        long request = (uint)fd | (long)events << 32; // struct pollfd: fd, events, revents
+        return Syscall.Invoke(SyscallNumber.poll, (long)(&request), 1, 0).Raw > 0 ? (short)(request >> 48) : (short)0;
+    }
+
     /// <summary>dup3(2).</summary>
     public static SysResult Dup3(int from, int to, int flags) => Syscall.Invoke(SyscallNumber.dup3, from, to, flags);
 
@@ -124,6 +131,14 @@ internal static unsafe partial class Sys
     public static SysResult MemfdCreate(ReadOnlySpan<char> name, int flags)
     {
         fixed (byte* start = ZeroTerminated(name, default)) return Syscall.Invoke(SyscallNumber.memfd_create, (long)start, flags);
+    }
+
+    /// <summary>The number in a file of /proc or /sys; <paramref name="otherwise"/> when it cannot be read.</summary>
+    public static int ReadNumber(string path, int otherwise)
+    {
+        byte[] buffer = new byte[32];
+        SysResult read = ReadFile(AT_FDCWD, path, ref buffer);
+        return !read.Failed && System.Buffers.Text.Utf8Parser.TryParse(buffer.AsSpan(0, read.Value), out int value, out _) ? value : otherwise;
     }
 
     /// <summary>Reads a whole small file (of /proc, say) into <paramref name="buffer"/>, which grows as needed.</summary>

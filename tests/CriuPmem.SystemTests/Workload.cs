@@ -25,6 +25,7 @@ internal sealed record Workload(string Name, string Arguments = "", string Optio
         new("fd_eventfd_semaphore"),
         new("fd_fifo"),
         new("fd_inotify"),
+        new("fd_memfd"),
         new("fd_nameless"),
         new("fd_pipe", Rounds: 3),
         new("fd_pipe_packets"),

@@ -1,3 +1,5 @@
+using CriuPmem.Engine.Memory;
+using CriuPmem.Engine.Resources;
 using CriuPmem.Images;
 
 namespace CriuPmem.Engine.Dump;
@@ -5,6 +7,8 @@ namespace CriuPmem.Engine.Dump;
 /// <summary>What the parts of one dump share.</summary>
 internal sealed class DumpContext : IDisposable
 {
+    private uint _lastPagesId;
+
     /// <summary>Creates the context of one dump.</summary>
     public DumpContext(DumpOptions options, FrozenTree tree, SnapshotWriter snapshot)
     {
@@ -13,8 +17,12 @@ internal sealed class DumpContext : IDisposable
         Snapshot = snapshot;
         Files = new FileTable(this);
         Paths = new PathResolver(this);
+        SharedMemory = new SharedMemory(this);
+        MemoryFiles = new MemoryFileInodes(this);
         Deleted = new DeletedFiles(this);
         Sockets = new SocketTable(this);
+        Pipes = new PipeQueue(this, ImageKind.PipesData);
+        Fifos = new PipeQueue(this, ImageKind.FifoData);
     }
 
     /// <summary>What the user asked for.</summary>
@@ -32,21 +40,36 @@ internal sealed class DumpContext : IDisposable
     /// <summary>How files are found again by their paths.</summary>
     public PathResolver Paths { get; }
 
+    /// <summary>Contents of memory that has an inode of the kernel's own tmpfs.</summary>
+    public SharedMemory SharedMemory { get; }
+
+    /// <summary>The memory files (memfd_create(2)).</summary>
+    public MemoryFileInodes MemoryFiles { get; }
+
     /// <summary>Files that no path leads to any more.</summary>
     public DeletedFiles Deleted { get; }
 
     /// <summary>UNIX sockets and their connections.</summary>
     public SocketTable Sockets { get; }
 
-    /// <summary>Questions that can be answered, and may refuse the dump, when all processes have been seen.</summary>
-    public List<Action> Checks { get; } = [];
+    /// <summary>The pipes and their contents.</summary>
+    public PipeQueue Pipes { get; }
+
+    /// <summary>The FIFOs and their contents.</summary>
+    public PipeQueue Fifos { get; }
 
     /// <summary>Where the dump tells what it does.</summary>
     public EngineLog Log => Options.Log;
+
+    /// <summary>Work for the time when every descriptor of every process is known; it may still refuse.</summary>
+    public List<Action> WhenFilesAreKnown { get; } = [];
 
     /// <summary>Work for the time when nothing can refuse the dump any more: contents of pipes, queues, deleted files.</summary>
     public List<Action> Contents { get; } = [];
 
     /// <inheritdoc />
     public void Dispose() => Files.Dispose();
+
+    /// <summary>The number of the next pages file.</summary>
+    public uint NextPagesId() => ++_lastPagesId;
 }

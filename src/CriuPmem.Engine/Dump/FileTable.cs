@@ -49,12 +49,13 @@ internal sealed class FileTable(DumpContext context) : IDisposable
         if (_paths.TryGetValue((stat.st_dev, stat.st_ino, path, flags), out uint id)) return id;
         id = _nextId++;
         _paths.Add((stat.st_dev, stat.st_ino, path, flags), id);
-        var entry = new FileEntry { Type = FdTypes.Reg, Id = id, Reg = context.Paths.Entry(process, link, path, stat, what) };
+        var entry = new FileEntry { Type = FdTypes.Reg, Id = id };
+        Entries.Add(entry); // before others that it may need: the list is in the order of the ids
+        entry.Reg = context.Paths.Entry(process, link, path, stat, what);
         entry.Reg.Id = id;
         entry.Reg.Flags = flags;
         entry.Reg.Pos = 0;
         entry.Reg.Fown = new FownEntry { Uid = 0, Euid = 0, Signum = 0, PidType = 0, Pid = 0 };
-        Entries.Add(entry);
         return id;
     }
 
@@ -86,6 +87,14 @@ internal sealed class FileTable(DumpContext context) : IDisposable
 
         _passed.Clear();
         _engine?.Proc.Dispose();
+    }
+
+    /// <summary>Adds an entry for a file that no descriptor leads to: it is mapped, or belongs to another entry.</summary>
+    public FileEntry AddUnopened(FdTypes type)
+    {
+        var entry = new FileEntry { Type = type, Id = _nextId++ };
+        Entries.Add(entry);
+        return entry;
     }
 
     /// <summary>Adds a path that another entry names, and that no descriptor leads to; returns its id.</summary>

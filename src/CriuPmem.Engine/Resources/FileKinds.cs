@@ -11,6 +11,11 @@ internal static class FileKinds
     [
         new RegularFile(),
         new UnixSocket(),
+        new MemoryFile(),
+        new Pipe(),
+        new EventFd(),
+        new TimerFd(),
+        new SignalFd(),
     ];
 
     private static readonly FileKind?[] s_byType = ByType();

@@ -103,7 +103,7 @@ internal sealed class UnixSocket : FileKind
         if (info.Type == SOCK_DGRAM && info.Peer == 0 && Sys.SocketName(fd, peer: true) is not null) socket.PeerGone = true;
         if (socket.Peer == 0) return;
         uint inode = socket.Peer;
-        context.Checks.Add(() =>
+        context.WhenFilesAreKnown.Add(() =>
         {
             if (context.Sockets.IsSaved(inode)) return;
             string other = context.Sockets.Find(inode) is { Name.Length: > 0 } known ? Describe(ByteString.CopyFrom(known.Name)) : "a socket";

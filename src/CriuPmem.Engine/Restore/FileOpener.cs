@@ -8,7 +8,7 @@ internal sealed class FileOpener : IDisposable
 {
     private readonly Dictionary<uint, FileEntry> _entries = [];
     private readonly Dictionary<uint, int> _open = [];
-    private readonly Dictionary<uint, int> _writable = [];
+    private readonly Dictionary<(uint Id, uint Flags), int> _mapped = [];
     private readonly RestoreContext _context;
 
     /// <summary>Indexes the images' files.</summary>
@@ -33,22 +33,21 @@ internal sealed class FileOpener : IDisposable
             Object = $"files.img, file {id}",
             Remedy = "Use a newer version, or the engine that made the images",
         };
-        fd = kind.Restore(_context, entry);
+        fd = TryInherit(kind, entry);
+        if (fd < 0) fd = kind.Restore(_context, entry);
         _open.Add(id, fd);
         return fd;
     }
 
-    /// <summary>As <see cref="Open"/>, for a shared mapping that is written: a file that the images open for reading only is opened again.</summary>
-    public int OpenWritable(uint id)
+    /// <summary>The engine's descriptor of a file for mapping it, opened with <paramref name="flags"/> (O_RDONLY, O_RDWR).</summary>
+    public int OpenMapped(uint id, uint flags)
     {
-        FileEntry entry = Entry(id);
-        if (entry.Type != FdTypes.Reg || (entry.Reg.Flags & O_ACCMODE) != O_RDONLY) return Open(id);
-        if (_writable.TryGetValue(id, out int fd)) return fd;
-        entry = entry.Clone();
-        entry.Reg.Flags |= O_RDWR;
-        fd = FileKinds.Of(entry.Type)!.Restore(_context, entry);
-        _writable.Add(id, fd);
-        return fd;
+        int fd = Open(id);
+        if ((Entry(id).Reg?.Flags & O_ACCMODE) == (flags & O_ACCMODE)) return fd;
+        if (_mapped.TryGetValue((id, flags), out int mapped)) return mapped;
+        mapped = (int)Sys.OpenAt(AT_FDCWD, $"/proc/self/fd/{fd}", (int)flags & O_ACCMODE).OrThrow("open", $"files.img, file {id}");
+        _mapped.Add((id, flags), mapped);
+        return mapped;
     }
 
     /// <summary>Puts a made open file under an id: one object that comes as several files (pipes, socket pairs).</summary>
@@ -60,12 +59,38 @@ internal sealed class FileOpener : IDisposable
     /// <summary>Every entry of a kind.</summary>
     public IEnumerable<FileEntry> OfType(FdTypes type) => _entries.Values.Where(entry => entry.Type == type);
 
+    /// <summary>Files that the user gave in the place of saved ones (--inherit-fd); made first, so that partners find them.</summary>
+    public void OpenInherited()
+    {
+        if (_context.Options.InheritFd.Count == 0) return;
+        foreach (FileEntry entry in _entries.Values)
+        {
+            if (_open.ContainsKey(entry.Id) || FileKinds.Of(entry.Type) is not { } kind) continue;
+            int fd = TryInherit(kind, entry);
+            if (fd >= 0) _open.Add(entry.Id, fd);
+        }
+    }
+
     /// <inheritdoc />
     public void Dispose()
     {
         foreach (int fd in _open.Values) Sys.Close(fd);
-        foreach (int fd in _writable.Values) Sys.Close(fd);
+        foreach (int fd in _mapped.Values) Sys.Close(fd);
         _open.Clear();
-        _writable.Clear();
+        _mapped.Clear();
+    }
+
+    private int TryInherit(FileKind kind, FileEntry entry)
+    {
+        if (_context.Options.InheritFd.Count == 0) return -1;
+        foreach (string key in kind.ExternalKeys(entry))
+        {
+            if (!_context.Options.InheritFd.TryGetValue(key, out int given)) continue;
+            if (!kind.Accepts(entry, Sys.Fcntl(given, F_GETFL).Value)) continue;
+            _context.Log.Info("files", $"{key} is given as descriptor {given}");
+            return (int)Sys.Fcntl(given, F_DUPFD_CLOEXEC).OrThrow("fcntl(F_DUPFD)", key);
+        }
+
+        return -1;
     }
 }

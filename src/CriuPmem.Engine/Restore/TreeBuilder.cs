@@ -15,9 +15,13 @@ namespace CriuPmem.Engine.Restore;
 internal sealed class TreeBuilder(RestoreContext context) : IDisposable
 {
     private readonly MemoryRestore _memory = new(context);
-    private readonly List<RestoreProcess> _born = [];
-    private RemoteAddress _scratch;
+    private readonly HashSet<uint> _filled = []; // descriptor tables that are complete
+    private Births? _births;
     private bool _committed;
+
+    private IEnumerable<RestoreProcess> Born => _births?.Born ?? [];
+
+    private IEnumerable<RestoreProcess> Live => Born.Where(process => !process.IsZombie);
 
     /// <summary>The memory, and how much of it there was.</summary>
     public MemoryRestore Memory => _memory;
@@ -25,49 +29,34 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
     /// <summary>Builds everything; the tasks stand still.</summary>
     public void Build()
     {
-        _scratch = ScratchAddress.Find(context);
         context.Transport.PlaceTaskEnd(HighestDescriptor() + Transport.MaxPerMessage + 1);
-        BearRoot();
-        Grow(context.Root, null);
-        JoinGroups();
-        foreach (RestoreProcess process in Enumerable.Reverse(_born))
-        {
-            if (process.IsZombie) Zombie.Make(process);
-        }
-
-        foreach (RestoreProcess process in _born)
-        {
-            if (!process.IsZombie) MakeThreads(process);
-        }
-
+        _births = new Births(context, _memory);
+        _births.BearAll();
+        foreach (RestoreProcess process in Born.Reverse().Where(process => process.IsZombie)) Zombie.Make(process);
+        foreach (RestoreProcess process in Live) MakeThreads(process);
+        // Directories first: they pass through descriptor tables that must be empty, and that several may share.
+        foreach (RestoreProcess process in Live) FileSystemView.Restore(context, process);
         UnixSocketMaker.MakeAll(context);
-        foreach (RestoreProcess process in _born)
-        {
-            if (!process.IsZombie) Equip(process);
-        }
-
+        foreach (RestoreProcess process in Live) FillDescriptors(process);
+        foreach (RestoreProcess process in Live) Equip(process);
+        foreach (Action step in context.WhenTasksAreEquipped) step();
         SetOwners();
-        foreach (RestoreProcess process in _born)
-        {
-            if (!process.IsZombie) Finish(process);
-        }
+        foreach (RestoreProcess process in Live) Finish(process);
     }
 
     /// <summary>Lets all tasks go.</summary>
     public void Commit()
     {
-        foreach (RestoreProcess process in _born)
+        foreach (RestoreProcess process in Live)
         {
-            if (process.IsZombie) continue;
             bool stopped = process.Core.Tc.TaskState == (uint)Images.TaskState.Stopped || context.Options.LeaveStopped;
             if (stopped) Sys.Kill(process.Pid, process.Core.Tc.HasStopSigno ? (int)process.Core.Tc.StopSigno : SIGSTOP);
         }
 
         context.Commit();
         _committed = true;
-        foreach (RestoreProcess process in _born)
+        foreach (RestoreProcess process in Live)
         {
-            if (process.IsZombie) continue;
             foreach (RestoreThread thread in process.Threads) thread.Task.Detach();
         }
     }
@@ -76,8 +65,9 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
     public void Dispose()
     {
         if (_committed) return;
-        foreach (RestoreProcess process in _born) Sys.Kill(process.Pid, SIGKILL);
-        foreach (RestoreProcess process in Enumerable.Reverse(_born))
+        _births?.Dispose();
+        foreach (RestoreProcess process in Born) Sys.Kill(process.Pid, SIGKILL);
+        foreach (RestoreProcess process in Born.Reverse())
         {
             foreach (RestoreThread thread in Enumerable.Reverse(process.Threads))
             {
@@ -102,119 +92,6 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
         return highest;
     }
 
-    private void BearRoot()
-    {
-        RestoreProcess root = context.Root;
-        Tracee task = Seed.Spawn(root.Pid, context.Options.Sibling ? CLONE_PARENT : 0);
-        root.Leader.Task = task;
-        root.Space = RemoteSpace.Create(task, Seed.SyscallInstruction, _scratch.Value);
-        Born(root);
-        var calls = new RemoteCalls(root.Space, task);
-        int transport = context.Transport.TaskEnd;
-        // An ignored SIGCHLD, inherited, would reap zombies as they are made.
-        calls.Must("rt_sigaction", SyscallNumber.rt_sigaction, SIGCHLD, calls.Batch.Reserve(32), 0, 8);
-        calls.Must("close_range", SyscallNumber.close_range, 0, transport - 1, 0);
-        calls.Must("close_range", SyscallNumber.close_range, transport + 1, uint.MaxValue, 0);
-        calls.Flush();
-    }
-
-    /// <summary>Builds a process's memory and makes its children, and those theirs, to the leaves.</summary>
-    /// <param name="process">The process, just born.</param>
-    /// <param name="inheritsFrom">Its parent, when it was born with that one's memory built.</param>
-    private void Grow(RestoreProcess process, RestoreProcess? inheritsFrom)
-    {
-        if (process.IsZombie) return;
-        if (process.SessionId == process.Pid)
-        {
-            foreach (RestoreProcess child in process.Children.Where(child => child.SessionId != process.SessionId && child.SessionId != child.Pid)) Bear(process, child, false);
-            Call(process, "setsid", SyscallNumber.setsid);
-        }
-
-        // A child that shares no page is born while there is little to copy; the others when there is something to share.
-        var sharing = new List<RestoreProcess>();
-        foreach (RestoreProcess child in process.Children.Where(child => !child.IsBorn))
-        {
-            if (inheritsFrom is not null || Inheritance.Shares(context, process, child) || SharesMemory(process, child)) sharing.Add(child);
-            else Bear(process, child, false);
-        }
-
-        if (process.MemoryOwner is null) _memory.Build(process, inheritsFrom);
-        foreach (RestoreProcess child in sharing) Bear(process, child, !SharesMemory(process, child));
-    }
-
-    private static bool SharesMemory(RestoreProcess parent, RestoreProcess child) => child.Ids is not null && parent.Ids?.VmId == child.Ids.VmId;
-
-    private void Bear(RestoreProcess parent, RestoreProcess child, bool inherits)
-    {
-        ulong share = Shared(parent, child);
-        var calls = new RemoteCalls(parent.Space, parent.Leader.Task);
-        calls.Room(160, 2);
-        RemoteAddress setTid = calls.Batch.Data(child.Pid);
-        RemoteAddress arguments = calls.Batch.Data(new CloneArgs
-        {
-            flags = CLONE_PTRACE | share, exit_signal = SIGCHLD, set_tid = setTid.Value, set_tid_size = 1,
-        });
-        calls.Must("clone3", SyscallNumber.clone3, arguments, Marshal.SizeOf<CloneArgs>());
-        calls.Flush();
-        child.Leader.Task = NewTask(child.Pid, child);
-        if ((share & CLONE_VM) != 0)
-        {
-            child.MemoryOwner = parent.MemoryOwner ?? parent;
-            child.Space = parent.Space;
-        }
-        else
-        {
-            child.Space = new RemoteSpace(_scratch, parent.Space.SyscallInstruction);
-        }
-
-        Born(child);
-        Grow(child, inherits ? parent : null);
-    }
-
-    /// <summary>The CLONE_ flags for what a child shares with its parent; refuses what only others share.</summary>
-    private static ulong Shared(RestoreProcess parent, RestoreProcess child)
-    {
-        if (parent.Ids is null || child.Ids is null) return 0;
-        ulong flags = 0;
-        if (child.Ids.VmId == parent.Ids.VmId) flags |= CLONE_VM;
-        if (child.Ids.FilesId == parent.Ids.FilesId) flags |= CLONE_FILES;
-        if (child.Ids.FsId == parent.Ids.FsId) flags |= CLONE_FS;
-        if (child.Ids.SighandId == parent.Ids.SighandId) flags |= CLONE_SIGHAND;
-        return flags;
-    }
-
-    private static Tracee NewTask(int tid, RestoreProcess process)
-    {
-        var task = new Tracee(tid);
-        TaskStop stop = task.Wait();
-        if (stop.Ended || !task.LoadIfAlive()) throw process.Fail(ErrorCode.RestoredDied, $"the new task {tid} ended at once: it was {stop.Describe()}");
-        return task;
-    }
-
-    private void Born(RestoreProcess process)
-    {
-        process.IsBorn = true;
-        process.Proc = ProcDirectory.TryOpen(process.Pid) ?? throw process.Fail(ErrorCode.RestoredDied, "it is not in /proc", "Mount /proc of this pid namespace");
-        _born.Add(process);
-    }
-
-    /// <summary>Process groups: leaders first, then everybody else.</summary>
-    private void JoinGroups()
-    {
-        foreach (RestoreProcess process in _born.OrderBy(process => process.GroupId == process.Pid ? 0 : 1))
-        {
-            int present = process.Proc.Stat()?.GroupId ?? 0;
-            if (present != process.GroupId) Call(process, "setpgid", SyscallNumber.setpgid, 0, process.GroupId);
-        }
-    }
-
-    private static void Call(RestoreProcess process, string name, long number, long a = 0, long b = 0)
-    {
-        var calls = new RemoteCalls(process.Space, process.Leader.Task);
-        calls.Must(name, number, a, b);
-        calls.Flush();
-    }
-
     private static void MakeThreads(RestoreProcess process)
     {
         var calls = new RemoteCalls(process.Space, process.Leader.Task);
@@ -228,27 +105,38 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
         }
 
         calls.Flush();
-        foreach (RestoreThread thread in process.Threads.Skip(1)) thread.Task = NewTask(thread.Tid, process);
+        foreach (RestoreThread thread in process.Threads.Skip(1)) thread.Task = Births.NewTask(thread.Tid, process);
     }
 
-    /// <summary>Descriptors, directories, and the state of process and threads.</summary>
+    private void FillDescriptors(RestoreProcess process)
+    {
+        if (!_filled.Add(process.Ids!.FilesId)) return;
+        var calls = new RemoteCalls(process.Space, process.Leader.Task);
+        if (context.Contents.Fdinfos.TryGetValue(process.Ids.FilesId, out IReadOnlyList<FdinfoEntry>? table))
+        {
+            DescriptorTable.Fill(context, process, calls, table);
+        }
+
+        calls.Must("close", SyscallNumber.close, context.Transport.TaskEnd);
+        calls.Flush();
+    }
+
+    /// <summary>The state of process and threads, the most restrictive last.</summary>
     private void Equip(RestoreProcess process)
     {
         var calls = new RemoteCalls(process.Space, process.Leader.Task);
-        bool ownsFiles = process.Parent?.Ids is null || process.Ids!.FilesId != process.Parent.Ids.FilesId;
-        if (process.Children.Exists(child => child.IsZombie)) Zombie.ForgetSignal(calls);
-        FileSystemView.Restore(context, process, calls);
-        if (ownsFiles && context.Contents.Fdinfos.TryGetValue(process.Ids!.FilesId, out IReadOnlyList<FdinfoEntry>? table)) DescriptorTable.Fill(context, process, calls, table);
+        if (process.Children.Exists(child => child.IsZombie) || _births!.HadHelpers(process)) Zombie.ForgetSignal(calls);
         foreach (Resources.TaskState state in TaskStates.OfProcess) state.Restore(calls, process.Leader);
+        process.Leader.Task.IgnoresTrap = SignalActions.IgnoresTrap(process.Leader);
         calls.Flush();
+        Seccomp.Restore(context, process);
         foreach (RestoreThread thread in Enumerable.Reverse(process.Threads))
         {
             var own = new RemoteCalls(process.Space, thread.Task);
             foreach (Resources.TaskState state in TaskStates.OfThread) state.Restore(own, thread);
-            if (thread == process.Leader)
+            if (thread == process.Leader && process.Memory!.HasDumpable)
             {
-                if (ownsFiles) own.Must("close", SyscallNumber.close, context.Transport.TaskEnd);
-                if (process.Memory!.HasDumpable) own.Try(SyscallNumber.prctl, PR_SET_DUMPABLE, process.Memory.Dumpable);
+                own.Try(SyscallNumber.prctl, PR_SET_DUMPABLE, process.Memory.Dumpable);
             }
 
             own.Flush();
@@ -278,9 +166,11 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
             thread.Task.SignalMask = thread.Core.ThreadCore.HasBlkSigset ? thread.Core.ThreadCore.BlkSigset : thread.Core.Tc.BlkSigset;
         }
 
-        if (process.MemoryOwner is null) process.Space.RemoveAt(process.Leader.Task, VdsoInstruction(process));
+        RemoteAddress instruction = VdsoInstruction(process);
+        if (process.MemoryOwner is null) process.Space.RemoveAt(process.Leader.Task, instruction);
         foreach (RestoreThread thread in process.Threads)
         {
+            InterruptedCall.Restore(thread, instruction);
             thread.Task.IsBorrowed = true;
             thread.Task.PutBack();
         }
@@ -288,7 +178,7 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
 
     private static RemoteAddress VdsoInstruction(RestoreProcess process)
     {
-        VmaEntry vdso = process.Memory!.Vmas.FirstOrDefault(vma => ((VmaStatus)vma.Status & VmaStatus.Vdso) != 0)
+        VmaEntry vdso = (process.MemoryOwner ?? process).Memory!.Vmas.FirstOrDefault(vma => ((VmaStatus)vma.Status & VmaStatus.Vdso) != 0)
             ?? throw process.Fail(ErrorCode.ImageUnsupported, "it was saved without a vDSO");
         return new RemoteAddress(vdso.Start + VdsoLayout.SyscallOffset);
     }

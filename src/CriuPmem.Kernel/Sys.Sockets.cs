@@ -109,6 +109,25 @@ internal static unsafe partial class Sys
         }
     }
 
+    /// <summary>
+    /// Of the <paramref name="lengthBytes"/> bytes that a look at a stream gave (MSG_PEEK, SO_PEEK_OFF set), how many lie
+    /// before the last message among them. The kernel copies message by message: with a buffer whose last byte cannot be
+    /// written, it stops before the last one.
+    /// </summary>
+    public static int BytesBeforeLastMessage(int fd, int lengthBytes)
+    {
+        const int page = 4096;
+        long good = (lengthBytes + page - 1L) / page * page;
+        SysResult mapped = Syscall.Invoke(SyscallNumber.mmap, 0, good + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        mapped.OrThrow("mmap", "a buffer");
+        Syscall.Invoke(SyscallNumber.mprotect, mapped.Raw + good, page, PROT_NONE).OrThrow("mprotect", "a buffer");
+        ulong* vector = stackalloc ulong[2] { (ulong)(mapped.Raw + good - (lengthBytes - 1)), (ulong)lengthBytes };
+        var header = new MsgHdr { Vector = (ulong)vector, VectorLength = 1 };
+        SysResult received = Syscall.Invoke(SyscallNumber.recvmsg, fd, (long)(&header), MSG_PEEK | MSG_DONTWAIT);
+        Syscall.Invoke(SyscallNumber.munmap, mapped.Raw, good + page);
+        return received.Failed ? 0 : received.Value;
+    }
+
     /// <summary>sendmsg(2); without MSG_DONTWAIT it may wait.</summary>
     public static SysResult SendMessage(int fd, ReadOnlySpan<byte> data, ReadOnlySpan<byte> name, ReadOnlySpan<byte> control, int flags)
     {

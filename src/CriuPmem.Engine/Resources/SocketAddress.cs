@@ -46,7 +46,9 @@ internal static class SocketAddress
         return PathThread.RunApart(parent, directory is not null, () =>
         {
             Sys.Bind(fd, address).OrThrow("bind", what);
-            return Finish(socket, name);
+            int file = Finish(socket, name);
+            Sys.Unlink(AT_FDCWD, name); // deleted it was, and the next dump shall see that
+            return file;
         });
     }
 

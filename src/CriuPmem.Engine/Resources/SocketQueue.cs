@@ -45,34 +45,22 @@ internal static class SocketQueue
         return packets;
     }
 
-    /// <summary>
-    /// One look at a stream gives the bytes before a message with descriptors together with that message: the place where
-    /// it begins is found by looking at single bytes.
-    /// </summary>
+    /// <summary>One look at a stream gives the bytes before a message with descriptors together with that message.</summary>
     private static void Split(OpenFile file, int fd, int offset, Packet packet, List<Packet> packets)
     {
-        int low = 0, high = packet.Data.Length - 1;
-        byte[] one = new byte[1];
-        while (low < high)
-        {
-            int middle = (low + high) / 2;
-            Packet? probe = LookAt(file, fd, offset + middle, ref one, mayGrow: false);
-            foreach (int copy in probe?.Descriptors ?? []) Sys.Close(copy);
-            if (probe is { Descriptors.Length: > 0 }) high = middle;
-            else low = middle + 1;
-        }
-
-        if (low > 0) packets.Add(packet with { Data = packet.Data[..low], Descriptors = [] });
-        packets.Add(packet with { Data = packet.Data[low..] });
+        Sys.SetOption(fd, SOL_SOCKET, SO_PEEK_OFF, offset).OrThrow("setsockopt(SO_PEEK_OFF)", file.ToString());
+        int before = Sys.BytesBeforeLastMessage(fd, packet.Data.Length);
+        if (before > 0) packets.Add(packet with { Data = packet.Data[..before], Descriptors = [] });
+        packets.Add(packet with { Data = packet.Data[before..] });
     }
 
-    private static Packet? LookAt(OpenFile file, int fd, int offset, ref byte[] buffer, bool mayGrow = true)
+    private static Packet? LookAt(OpenFile file, int fd, int offset, ref byte[] buffer)
     {
         for (; ; )
         {
             Sys.SetOption(fd, SOL_SOCKET, SO_PEEK_OFF, offset).OrThrow("setsockopt(SO_PEEK_OFF)", file.ToString());
             Packet? packet = Look(file, fd, buffer, out bool truncated);
-            if (!truncated || !mayGrow) return packet;
+            if (!truncated) return packet;
             if (buffer.Length >= MaxBufferBytes) throw file.Fail(ErrorCode.UnsupportedFile, "a message in its queue is larger than any can be");
             foreach (int copy in packet?.Descriptors ?? []) Sys.Close(copy);
             buffer = new byte[buffer.Length * 4];

@@ -57,7 +57,7 @@ internal sealed class UnixSocketMaker : IDisposable
         foreach (UnixSkEntry socket in _sockets.Where(socket => socket.State == TCP_LISTEN))
         {
             int fd = Bound(socket, socket.Deleted);
-            using var helper = new SocketCreator(_context, socket.PeerPid, socket.PeerUid, socket.PeerGid);
+            using SocketCreator helper = Creator(socket);
             helper.Listen(fd, (int)socket.Backlog);
             _context.Files.Put(socket.Id, fd);
         }
@@ -87,7 +87,14 @@ internal sealed class UnixSocketMaker : IDisposable
         if (file >= 0) _files[socket.Ino] = file;
     }
 
-    private SocketCreator Creator(UnixSkEntry socket) => new(_context, socket.PeerPid, socket.PeerUid, socket.PeerGid);
+    /// <summary>Who made the connection; the peer's images do not tell, and then it is the first that has the socket open.</summary>
+    private SocketCreator Creator(UnixSkEntry socket) => socket.HasPeerPid
+        ? new(_context, socket.PeerPid, socket.PeerUid, socket.PeerGid)
+        : new(_context, FirstWith(socket.Id), 0, 0);
+
+    private uint FirstWith(uint file) => (uint)(_context.Processes.Find(
+        process => process.Ids is { } ids && _context.Contents.Fdinfos.TryGetValue(ids.FilesId, out IReadOnlyList<FdinfoEntry>? table) &&
+            table.Any(descriptor => descriptor.Id == file))?.Pid ?? 0);
 
     /// <summary>Sockets without a connection, and datagram sockets, pairs among them.</summary>
     private void MakeLoose(UnixSkEntry socket)
@@ -152,7 +159,7 @@ internal sealed class UnixSocketMaker : IDisposable
         {
             // The server has closed its listening socket: one of the same name, for a moment, seen by nobody.
             temporary = Bound(server!, apart: true);
-            using SocketCreator listening = new(_context, client?.PeerPid ?? 0, client?.PeerUid ?? 0, client?.PeerGid ?? 0);
+            using SocketCreator listening = Creator(client ?? server!);
             listening.Listen(temporary, 1);
         }
 

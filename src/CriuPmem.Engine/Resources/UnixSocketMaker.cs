@@ -1,6 +1,5 @@
 using CriuPmem.Engine.Restore;
 using CriuPmem.Images.Messages;
-using CriuPmem.Remote;
 
 namespace CriuPmem.Engine.Resources;
 

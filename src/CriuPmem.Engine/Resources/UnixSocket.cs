@@ -66,7 +66,7 @@ internal sealed class UnixSocket : FileKind
         string real = Sys.ReadLink(AT_FDCWD, $"/proc/self/fd/{path.Fd}", out _) ?? name;
         Sys.Stat(path.Fd, out FileStat stat).OrThrow("fstat", file.ToString());
         string full = name.StartsWith('/') ? name : real;
-        if (!name.StartsWith('/') && real.LastIndexOf('/') is > 0 and int slash) socket.NameDir = ByteString.CopyFrom(LinuxText.Encode(real.AsSpan(0, slash).ToString()));
+        if (!name.StartsWith('/') && real.LastIndexOf('/') is > 0 and int slash) socket.NameDir = ByteString.CopyFrom(LinuxText.Encode(real.AsSpan(0, slash)));
         bool leads = !Sys.Stat(AT_FDCWD, full, out FileStat there).Failed && there.st_ino == stat.st_ino && there.st_dev == stat.st_dev;
         if (!leads && stat.st_nlink != 0)
         {

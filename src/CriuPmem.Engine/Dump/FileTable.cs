@@ -12,6 +12,7 @@ internal sealed class FileTable(DumpContext context)
 {
     private readonly Dictionary<(ulong Device, ulong Inode, ulong Position, uint Flags), KernelObjects> _open = [];
     private readonly Dictionary<(ulong Device, ulong Inode, string Path, uint Flags), uint> _paths = [];
+    private readonly Dictionary<(ulong Device, ulong Inode), uint> _fifos = [];
     private uint _nextId = 1;
 
     /// <summary>The entries so far, in the order of their ids.</summary>
@@ -65,6 +66,16 @@ internal sealed class FileTable(DumpContext context)
         var entry = new FileEntry { Type = type, Id = _nextId++ };
         Entries.Add(entry);
         return entry;
+    }
+
+    /// <summary>The pipe id of a FIFO: its inode's number, as the peer has it, unless another file system has the same.</summary>
+    public uint FifoId(in FileStat stat)
+    {
+        if (_fifos.TryGetValue((stat.st_dev, stat.st_ino), out uint id)) return id;
+        id = (uint)stat.st_ino;
+        while (_fifos.ContainsValue(id)) id++;
+        _fifos.Add((stat.st_dev, stat.st_ino), id);
+        return id;
     }
 
     private void Identify(OpenFile file, out bool isNew)

@@ -12,6 +12,7 @@ internal static class FileKinds
         new RegularFile(),
         new MemoryFile(),
         new Pipe(),
+        new Fifo(),
         new EventFd(),
         new TimerFd(),
         new SignalFd(),

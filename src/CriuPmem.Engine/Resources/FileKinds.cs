@@ -16,6 +16,7 @@ internal static class FileKinds
         new EventFd(),
         new TimerFd(),
         new SignalFd(),
+        new EventPoll(),
     ];
 
     private static readonly FileKind?[] s_byType = ByType();

@@ -17,6 +17,7 @@ internal sealed record Workload(string Name, string Arguments = "", string Optio
         new("env_exe_cmdline"),
         new("fd_deleted"),
         new("fd_deleted_directory"),
+        new("fd_deleted_kinds"),
         new("fd_deleted_linked", Options: "--link-remap"),
         new("fd_deleted_name_taken"),
         new("fd_epoll"),

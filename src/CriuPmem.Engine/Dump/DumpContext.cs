@@ -19,6 +19,7 @@ internal sealed class DumpContext
         Paths = new PathResolver(this);
         SharedMemory = new SharedMemory(this);
         MemoryFiles = new MemoryFileInodes(this);
+        Deleted = new DeletedFiles(this);
         Pipes = new PipeQueue(this, ImageKind.PipesData);
         Fifos = new PipeQueue(this, ImageKind.FifoData);
     }
@@ -43,6 +44,9 @@ internal sealed class DumpContext
 
     /// <summary>The memory files (memfd_create(2)).</summary>
     public MemoryFileInodes MemoryFiles { get; }
+
+    /// <summary>Files that no path leads to any more.</summary>
+    public DeletedFiles Deleted { get; }
 
     /// <summary>The pipes and their contents.</summary>
     public PipeQueue Pipes { get; }

@@ -20,12 +20,13 @@ public static class DumpJob
         var snapshot = new SnapshotWriter(options.ImagesDirectoryFd, options.ImagesDirectory);
         using var copier = new PageCopier(Math.Min(2, Environment.ProcessorCount));
         snapshot.Begin();
+        DumpContext? context = null;
         try
         {
             watch.Lap();
             using FrozenTree tree = FrozenTree.Freeze(options.Pid, options.TimeoutSeconds, options.Log);
             long freezing = watch.Lap();
-            var context = new DumpContext(options, tree, snapshot);
+            context = new DumpContext(options, tree, snapshot);
             using var memory = new MemoryDump(context);
             var writer = new TreeWriter(context);
             writer.Observe();
@@ -62,6 +63,7 @@ public static class DumpJob
         }
         catch
         {
+            context?.Deleted.Undo();
             snapshot.Abandon();
             throw;
         }

@@ -71,6 +71,7 @@ internal sealed class FileTable(DumpContext context)
         return entry;
     }
 
+<<<<<<< HEAD
     /// <summary>What a descriptor of a process leads to; null when it is not open.</summary>
     public KnownDescriptor? Find(DumpProcess process, int fd) => _descriptors.GetValueOrDefault((process, fd));
 
@@ -96,6 +97,15 @@ internal sealed class FileTable(DumpContext context)
         while (_fifos.ContainsValue(id)) id++;
         _fifos.Add((stat.st_dev, stat.st_ino), id);
         return id;
+=======
+    /// <summary>Adds a path that another entry names, and that no descriptor leads to; returns its id.</summary>
+    public uint AddPath(RegFileEntry path)
+    {
+        path.Id = _nextId++;
+        path.Fown ??= new FownEntry { Uid = 0, Euid = 0, Signum = 0, PidType = 0, Pid = 0 };
+        Entries.Add(new FileEntry { Type = FdTypes.Reg, Id = path.Id, Reg = path });
+        return path.Id;
+>>>>>>> main
     }
 
     private void Identify(OpenFile file, out bool isNew)

@@ -13,6 +13,7 @@ internal sealed class TreeWriter(DumpContext context)
     private readonly Dictionary<DumpProcess, List<FdinfoEntry>> _descriptors = [];
     private readonly Dictionary<DumpProcess, FsEntry> _fs = [];
     private readonly SharedObjects _objects = new();
+    private readonly SeccompEntry _seccomp = new();
 
     /// <summary>Learns everything but the contents of memory; finds every reason to refuse.</summary>
     public void Observe()
@@ -60,7 +61,7 @@ internal sealed class TreeWriter(DumpContext context)
 
             foreach (DumpThread thread in process.Threads) snapshot.WriteSingle(ImageKind.Core, thread.Task.Tid, thread.Core);
             snapshot.WriteSingle(ImageKind.Ids, process.Pid, process.Ids);
-            snapshot.WriteSingle(ImageKind.Mm, process.Pid, (process.MemoryOwner ?? process).Memory);
+            if (process.MemoryOwner is null) snapshot.WriteSingle(ImageKind.Mm, process.Pid, process.Memory);
             snapshot.WriteSingle(ImageKind.Fs, process.Pid, _fs[process]);
             if (!_descriptors.TryGetValue(process, out List<FdinfoEntry>? descriptors)) continue;
             using ImageWriter fdinfo = snapshot.Create(ImageKind.Fdinfo, process.Ids.FilesId);
@@ -72,8 +73,8 @@ internal sealed class TreeWriter(DumpContext context)
             foreach (FileEntry entry in context.Files.Entries) files.Add(entry);
         }
 
-        snapshot.WriteSingle(ImageKind.Seccomp, 0, new SeccompEntry());
-        snapshot.WriteSingle(ImageKind.TimeNs, 0, Clocks());
+        snapshot.WriteSingle(ImageKind.Seccomp, 0, _seccomp);
+        snapshot.WriteSingle(ImageKind.TimeNs, 0, Clocks.Dump(context.Tree.Root));
     }
 
     /// <summary>The inventory, which makes the set complete.</summary>
@@ -89,17 +90,6 @@ internal sealed class TreeWriter(DumpContext context)
         PluginsEntry = new PluginsEntry(),
         DumpCriuRunId = Guid.NewGuid().ToString(),
     };
-
-    private static TimensEntry Clocks()
-    {
-        (ulong monotonicSeconds, ulong monotonicNanoseconds) = Sys.Clock(Sys.CLOCK_MONOTONIC);
-        (ulong bootSeconds, ulong bootNanoseconds) = Sys.Clock(Sys.CLOCK_BOOTTIME);
-        return new TimensEntry
-        {
-            Monotonic = new Timespec { TvSec = monotonicSeconds, TvNsec = monotonicNanoseconds },
-            Boottime = new Timespec { TvSec = bootSeconds, TvNsec = bootNanoseconds },
-        };
-    }
 
     private PstreeEntry TreeEntry(DumpProcess process)
     {
@@ -133,17 +123,20 @@ internal sealed class TreeWriter(DumpContext context)
             thread.Status = status!;
             thread.Stat = stat!;
             if (Registers.IsCompat(thread.Task.Registers)) throw process.Fail(ErrorCode.UnsupportedState, "32-bit programs cannot be saved yet");
+            thread.Task.IgnoresTrap = (status!.Ignored >> (SIGTRAP - 1) & 1) != 0;
+            Seccomp.Suspend(thread);
             CoreEntry core = thread.Core;
             core.Mtype = CoreEntry.Types.March.X8664;
             core.ThreadCore = new ThreadCoreEntry();
             if (thread.IsLeader) core.Tc = TaskCore(process, thread);
+            Seccomp.Dump(thread, _seccomp);
             core.ThreadCore.CgSet = 1; // the root's: control groups are not managed
             RestartableSequence.StepOut(thread);
             InterruptedCall.Rearm(thread);
             core.ThreadInfo = new ThreadInfoX86
             {
                 ClearTidAddr = 0,
-                Gpregs = Registers.ToEntry(InterruptedCall.ForImage(thread.Task.Registers, core.ThreadCore)),
+                Gpregs = Registers.ToEntry(InterruptedCall.ForImage(thread)),
                 Fpregs = FpuState.Dump(tid),
             };
             ThreadLocalSegments.Dump(tid, core.ThreadInfo.Tls);

@@ -46,12 +46,19 @@ internal sealed class MemoryDump(DumpContext context) : IDisposable
     private List<PageRun> Runs(DumpProcess process)
     {
         var runs = new List<PageRun>();
+        var guards = new List<VmaEntry>();
         using OwnedFd pagemap = Sys.OpenOrThrow(process.Proc.Fd, "pagemap", O_RDONLY);
         var sharing = process.Mappings.Where(mapping => mapping.MayShareCopies).Select(mapping => mapping.Start).ToHashSet();
         int next = 0;
         // One scan of the whole address space; what it finds is then cut at the borders of the mappings.
-        _scanner.OwnPages(pagemap.Fd, 0, TaskSize, (start, end) =>
+        _scanner.OwnPages(pagemap.Fd, 0, TaskSize, (start, end, isGuard) =>
         {
+            if (isGuard)
+            {
+                guards.Add(new VmaEntry { Start = start, End = end, Pgoff = 0, Shmid = 0, Prot = 0, Flags = 0, Status = (uint)VmaStatus.Guard, Fd = -1 });
+                return;
+            }
+
             while (next < process.Memory.Vmas.Count && process.Memory.Vmas[next].End <= start) next++;
             for (int i = next; i < process.Memory.Vmas.Count && process.Memory.Vmas[i].Start < end; i++)
             {
@@ -68,6 +75,7 @@ internal sealed class MemoryDump(DumpContext context) : IDisposable
             if (((VmaStatus)vma.Status & VmaStatus.Vdso) != 0) runs.Add(new PageRun(vma.Start, vma.End, (uint)PageFlags.Present, false));
         }
 
+        process.Memory.Vmas.AddRange(guards); // behind the mappings that they lie in
         runs.Sort((a, b) => a.Start.CompareTo(b.Start));
         return runs;
     }

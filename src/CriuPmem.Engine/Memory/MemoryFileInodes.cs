@@ -6,8 +6,12 @@ using Google.Protobuf;
 namespace CriuPmem.Engine.Memory;
 
 /// <summary>The memory files of a tree (memfd_create(2)), open or mapped: what becomes memfd.img.</summary>
+/// <remarks>Shared anonymous memory is one too, named "/dev/zero" as the kernel and the peer name it.</remarks>
 internal sealed class MemoryFileInodes(DumpContext context)
 {
+    /// <summary>The name of shared anonymous memory.</summary>
+    public const string SharedAnonymous = "/dev/zero";
+
     private const string Prefix = "/memfd:", Suffix = " (deleted)";
 
     private readonly Dictionary<(ulong Device, ulong Inode), MemfdInodeEntry> _inodes = [];
@@ -15,7 +19,8 @@ internal sealed class MemoryFileInodes(DumpContext context)
 
     /// <summary>True when a link of /proc leads to a memory file.</summary>
     public static bool Is(string path, in FileStat stat) =>
-        path.StartsWith(Prefix, StringComparison.Ordinal) && path.EndsWith(Suffix, StringComparison.Ordinal) && stat.st_nlink == 0 && stat.Type == S_IFREG;
+        stat.st_nlink == 0 && stat.Type == S_IFREG && path.EndsWith(Suffix, StringComparison.Ordinal) &&
+        (path.StartsWith(Prefix, StringComparison.Ordinal) || path.AsSpan(0, path.Length - Suffix.Length).SequenceEqual(SharedAnonymous));
 
     /// <summary>The inode_id of a memory file; describes it when it is new.</summary>
     /// <param name="process">A process that has it.</param>
@@ -34,9 +39,10 @@ internal sealed class MemoryFileInodes(DumpContext context)
                 "Let the program use ordinary memory files (transparent huge pages are fine)", what);
         }
 
+        int prefixLength = path.StartsWith(Prefix, StringComparison.Ordinal) ? Prefix.Length : 0;
         var entry = new MemfdInodeEntry
         {
-            Name = ByteString.CopyFrom(LinuxText.Encode(path.AsSpan(Prefix.Length..^Suffix.Length))),
+            Name = ByteString.CopyFrom(LinuxText.Encode(path.AsSpan(prefixLength..^Suffix.Length))),
             Uid = stat.st_uid, Gid = stat.st_gid, Size = (ulong)stat.st_size, Mode = stat.st_mode,
             Seals = (uint)Sys.Fcntl(file.Fd, F_GET_SEALS).OrThrow("fcntl(F_GET_SEALS)", what),
             Shmid = context.SharedMemory.IdOf(stat, process, link, what),

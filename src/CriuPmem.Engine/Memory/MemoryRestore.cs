@@ -47,7 +47,7 @@ internal sealed class MemoryRestore(RestoreContext context)
         Map(process, calls, memory, filled, inherited);
         if (pagemap is not null && inherited.Any) FillDifferences(process, calls, pagemap, inherited);
         else if (pagemap is not null) Fill(process, calls, pagemap);
-        Settle(calls, memory, filled);
+        Settle(calls, process, filled);
         if (_receivedCount > 0) calls.Must("close_range", SyscallNumber.close_range, 0, _receivedCount - 1, 0);
         calls.Flush();
         _received.Clear();
@@ -259,9 +259,14 @@ internal sealed class MemoryRestore(RestoreContext context)
     }
 
     /// <summary>Protections, advice and locks, once the contents are there.</summary>
-    private static void Settle(RemoteCalls calls, MmEntry memory, HashSet<ulong> filled)
+    private static void Settle(RemoteCalls calls, RestoreProcess process, HashSet<ulong> filled)
     {
-        foreach (VmaEntry vma in memory.Vmas)
+        foreach ((ulong start, ulong end) in process.Guards)
+        {
+            calls.Must("madvise(MADV_GUARD_INSTALL)", SyscallNumber.madvise, (long)start, (long)(end - start), MADV_GUARD_INSTALL);
+        }
+
+        foreach (VmaEntry vma in process.Memory!.Vmas)
         {
             if (Is(vma, VmaStatus.Vsyscall | VmaStatus.Vdso | VmaStatus.Vvar)) continue;
             long start = (long)vma.Start, length = (long)(vma.End - vma.Start);
@@ -276,7 +281,9 @@ internal sealed class MemoryRestore(RestoreContext context)
                 calls.Must("madvise", SyscallNumber.madvise, start, length, System.Numerics.BitOperations.TrailingZeroCount(advice));
             }
 
-            if ((vma.Flags & MAP_LOCKED) != 0) calls.Must("mlock", SyscallNumber.mlock, start, length);
+            if ((vma.Flags & MAP_LOCKED) == 0) continue;
+            if (vma.LockOnFault) calls.Must("mlock2", SyscallNumber.mlock2, start, length, MLOCK_ONFAULT);
+            else calls.Must("mlock", SyscallNumber.mlock, start, length);
         }
     }
 

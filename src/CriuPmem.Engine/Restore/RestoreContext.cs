@@ -21,6 +21,7 @@ internal sealed class RestoreContext : IDisposable
         OwnGroup = stat.GroupId;
         LastCapability = Sys.ReadNumber("/proc/sys/kernel/cap_last_cap", 40);
         Files = new FileOpener(this);
+        Remapped = new RemappedFiles(this);
         Transport = new Transport();
         MemoryFiles = new MemoryFiles(this);
         PipeContents = new PipeContents(this);
@@ -53,6 +54,8 @@ internal sealed class RestoreContext : IDisposable
 
     /// <summary>The memory files (memfd_create(2)).</summary>
     public MemoryFiles MemoryFiles { get; }
+    /// <summary>Deleted files, and how they are opened.</summary>
+    public RemappedFiles Remapped { get; }
 
     /// <summary>The pipes and FIFOs, and what is in them.</summary>
     public PipeContents PipeContents { get; }
@@ -98,6 +101,7 @@ internal sealed class RestoreContext : IDisposable
     {
         Files.Dispose();
         MemoryFiles.Dispose();
+        Remapped.Dispose();
         Transport.Dispose();
         foreach (RestoreProcess process in Processes) process.Dispose();
         foreach ((long fd, _, _) in Owners) Sys.Close((int)fd);

@@ -51,6 +51,9 @@ internal sealed class RestoreProcess(RestoreContext context, PstreeEntry entry, 
     /// <summary>Its memory; null for a zombie.</summary>
     public MmEntry? Memory { get; init; }
 
+    /// <summary>Guard regions (MADV_GUARD_INSTALL): start and end.</summary>
+    public List<(ulong Start, ulong End)> Guards { get; } = [];
+
     /// <summary>The scratch mapping in its memory.</summary>
     public RemoteSpace Space { get; set; } = null!;
 

@@ -1,3 +1,4 @@
+using CriuPmem.Images;
 using CriuPmem.Images.Messages;
 
 namespace CriuPmem.Engine.Restore;
@@ -11,26 +12,44 @@ internal static class RestoreTree
     public static void Plan(RestoreContext context)
     {
         var byPid = new Dictionary<uint, RestoreProcess>();
+        var memories = new Dictionary<uint, MmEntry>(); // by the id of the address space, which processes may share
         foreach (PstreeEntry entry in context.Contents.Pstree)
         {
             RestoreProcess? parent = byPid.GetValueOrDefault(entry.Ppid);
+            TaskKobjIdsEntry? ids = context.Contents.Ids.GetValueOrDefault(entry.Pid);
+            MmEntry? memory = context.Contents.Mms.GetValueOrDefault(entry.Pid);
+            if (ids is not null && memory is not null) memories.TryAdd(ids.VmId, memory);
             var process = new RestoreProcess(context, entry, context.Contents.Cores[entry.Pid])
             {
                 Parent = parent,
-                Ids = context.Contents.Ids.GetValueOrDefault(entry.Pid),
-                Memory = context.Contents.Mms.GetValueOrDefault(entry.Pid),
+                Ids = ids,
+                Memory = memory ?? (ids is null ? null : memories.GetValueOrDefault(ids.VmId)),
             };
             parent?.Children.Add(process);
             byPid.Add(entry.Pid, process);
             context.Processes.Add(process);
             foreach (uint tid in Threads(process)) process.Threads.Add(new RestoreThread(process, (int)tid, context.Contents.Cores[tid]));
             CheckNamespaces(context, process);
+            TakeGuards(process);
         }
 
         foreach (RestoreProcess process in context.Processes)
         {
             foreach (RestoreThread thread in process.Threads) CheckFree(thread);
             CheckSession(context, process);
+        }
+    }
+
+    /// <summary>In the images guard regions stand among the mappings, though they lie inside of them.</summary>
+    private static void TakeGuards(RestoreProcess process)
+    {
+        if (process.Memory is null) return;
+        for (int i = process.Memory.Vmas.Count - 1; i >= 0; i--)
+        {
+            VmaEntry vma = process.Memory.Vmas[i];
+            if (((VmaStatus)vma.Status & VmaStatus.Guard) == 0) continue;
+            process.Guards.Add((vma.Start, vma.End));
+            process.Memory.Vmas.RemoveAt(i);
         }
     }
 

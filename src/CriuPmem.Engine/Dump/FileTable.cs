@@ -14,7 +14,7 @@ internal sealed class FileTable(DumpContext context)
     private readonly Dictionary<(ulong Device, ulong Inode, string Path, uint Flags), uint> _paths = [];
     private readonly Dictionary<(ulong Device, ulong Inode), uint> _fifos = [];
     private readonly Dictionary<(DumpProcess, int), KnownDescriptor> _descriptors = [];
-    private readonly Dictionary<(ulong Device, ulong Inode), List<KnownDescriptor>> _inodes = [];
+    private readonly Dictionary<(uint Device, ulong Inode), List<KnownDescriptor>> _inodes = [];
     private uint _nextId = 1;
 
     /// <summary>The entries so far, in the order of their ids.</summary>
@@ -71,19 +71,18 @@ internal sealed class FileTable(DumpContext context)
         return entry;
     }
 
-<<<<<<< HEAD
     /// <summary>What a descriptor of a process leads to; null when it is not open.</summary>
     public KnownDescriptor? Find(DumpProcess process, int fd) => _descriptors.GetValueOrDefault((process, fd));
 
     /// <summary>Every descriptor in the tree that leads to an inode.</summary>
-    /// <param name="device">The device, as stat(2) tells it.</param>
+    /// <param name="device">The device in the kernel's own form, as in fdinfo.</param>
     /// <param name="inode">The inode.</param>
-    public IReadOnlyList<KnownDescriptor> WithInode(ulong device, ulong inode) =>
+    public IReadOnlyList<KnownDescriptor> WithInode(uint device, ulong inode) =>
         _inodes.TryGetValue((device, inode), out List<KnownDescriptor>? found) ? found : [];
 
     private void Remember(OpenFile file)
     {
-        var known = new KnownDescriptor(file.Process, file.Fd, file.Id, file.Stat.st_dev, file.Stat.st_ino);
+        var known = new KnownDescriptor(file.Process, file.Fd, file.Id, FileStat.KernelDevice(file.Stat.st_dev), file.Stat.st_ino);
         _descriptors.Add((file.Process, file.Fd), known);
         if (!_inodes.TryGetValue((known.Device, known.Inode), out List<KnownDescriptor>? same)) _inodes.Add((known.Device, known.Inode), same = []);
         same.Add(known);
@@ -97,7 +96,8 @@ internal sealed class FileTable(DumpContext context)
         while (_fifos.ContainsValue(id)) id++;
         _fifos.Add((stat.st_dev, stat.st_ino), id);
         return id;
-=======
+    }
+
     /// <summary>Adds a path that another entry names, and that no descriptor leads to; returns its id.</summary>
     public uint AddPath(RegFileEntry path)
     {
@@ -105,7 +105,6 @@ internal sealed class FileTable(DumpContext context)
         path.Fown ??= new FownEntry { Uid = 0, Euid = 0, Signum = 0, PidType = 0, Pid = 0 };
         Entries.Add(new FileEntry { Type = FdTypes.Reg, Id = path.Id, Reg = path });
         return path.Id;
->>>>>>> main
     }
 
     private void Identify(OpenFile file, out bool isNew)

@@ -4,6 +4,6 @@ namespace CriuPmem.Engine.Dump;
 /// <param name="Process">The process whose it is.</param>
 /// <param name="Fd">Its number there.</param>
 /// <param name="Id">The open file in the images.</param>
-/// <param name="Device">The device of its inode.</param>
+/// <param name="Device">The device of its inode, in the kernel's own form.</param>
 /// <param name="Inode">Its inode.</param>
-internal sealed record KnownDescriptor(DumpProcess Process, int Fd, uint Id, ulong Device, ulong Inode);
+internal sealed record KnownDescriptor(DumpProcess Process, int Fd, uint Id, uint Device, ulong Inode);

@@ -76,10 +76,9 @@ internal sealed unsafe class EventPoll : FileKind
         foreach (EventpollTfdEntry target in entry.Tfd)
         {
             seen[target.Tfd] = seen.TryGetValue(target.Tfd, out uint earlier) ? earlier + 1 : 0;
-            ulong device = DeviceNumber.FromKernel(target.Dev);
             KnownDescriptor? now = context.Files.Find(set.Process, (int)target.Tfd);
-            IReadOnlyList<KnownDescriptor> candidates = context.Files.WithInode(device, target.Inode);
-            bool fits = now is not null && now.Device == device && now.Inode == target.Inode;
+            IReadOnlyList<KnownDescriptor> candidates = context.Files.WithInode(target.Dev, target.Inode);
+            bool fits = now is not null && now.Device == target.Dev && now.Inode == target.Inode;
             if (fits && IsTarget(set, target, seen[target.Tfd], now!)) continue;
             KnownDescriptor found = candidates.FirstOrDefault(other => IsTarget(set, target, seen[target.Tfd], other)) ?? throw set.Fail(
                 ErrorCode.UnsupportedFile,

@@ -37,7 +37,7 @@ internal sealed class Fifo : FileKind
     /// <inheritdoc />
     public override int Restore(RestoreContext context, FileEntry entry)
     {
-        string path = LinuxText.Decode(RegularFile(context, entry).Name.Span);
+        string path = context.Remapped.PathOf(RegularFile(context, entry));
         var result = -1;
         FileEntry[] all = [.. context.PipeContents.OpenFifos(entry.Fifo.PipeId)];
         bool isAlive = IsAlive(path);

@@ -17,6 +17,7 @@ internal static class FileKinds
         new TimerFd(),
         new SignalFd(),
         new EventPoll(),
+        new Inotify(),
     ];
 
     private static readonly FileKind?[] s_byType = ByType();

@@ -89,7 +89,7 @@ int main(int argc, char **argv) {
     if (MUST(eventfd(0, 0)) != reused)
         die("another number");
     add(set, reused, NEW);
-    closed = MUST(fcntl(reused, F_DUPFD, 110));
+    closed = MUST(fcntl(reused, F_DUPFD, count + 200)); // above all others, so that it stays free
     close(closed);
     int fd = MUST(eventfd(0, 0));
     if (dup2(fd, closed) != closed)

@@ -83,6 +83,7 @@ internal sealed partial class SnapshotValidator
             // The vsyscall page is the only one above user space, and the same in every program.
             bool inside = vma.End <= UserSpaceEnd || (status & VmaStatus.Vsyscall) != 0;
             if (!inside) AddMapping(file, i, vma, "lies outside user space");
+            if (status == VmaStatus.Guard) continue; // guard regions follow the mappings that they lie in
             if (vma.Start < lastEnd) AddMapping(file, i, vma, $"begins before the last one ends (0x{lastEnd:x})");
             lastEnd = vma.End;
             CheckMappingKind(file, i, vma, status);

@@ -149,11 +149,14 @@ internal sealed partial class SnapshotValidator
         }
     }
 
+    // sched_getscheduler(2) tells it with the policy.
+    private const uint SchedResetOnFork = 0x40000000;
+
     private void CheckThreadState(string file, ThreadCoreEntry thread)
     {
         if (thread.HasComm) CheckName(file, thread.Comm);
         if (thread.HasSchedNice && thread.SchedNice is < -20 or > 19) Add(file, 0, $"nice value {thread.SchedNice}");
-        if (thread.HasSchedPolicy && thread.SchedPolicy > 7) Add(file, 0, $"scheduling policy {thread.SchedPolicy}");
+        if (thread.HasSchedPolicy && (thread.SchedPolicy & ~SchedResetOnFork) > 7) Add(file, 0, $"scheduling policy {thread.SchedPolicy}");
         if (thread.HasSchedPrio && thread.SchedPrio > 99) Add(file, 0, $"scheduling priority {thread.SchedPrio}");
         if (thread.HasPdeathSig && thread.PdeathSig > MaxSignals) Add(file, 0, $"signal {thread.PdeathSig}");
         CheckSignals(file, thread.SignalsP);

@@ -28,6 +28,10 @@ internal struct FileStat
     /// <summary>The type bits of the mode (S_IF…).</summary>
     public readonly uint Type => st_mode & Constants.S_IFMT;
 
+    /// <summary>A device number as the kernel itself has it, and the images with it: major &lt;&lt; 20 | minor.</summary>
+    public static uint KernelDevice(ulong device) =>
+        (uint)(((device >> 8) & 0xFFF) << 20 | (device & 0xFF) | ((device >> 12) & 0xFFF00));
+
     /// <summary>The major number of <see cref="st_rdev"/> (makedev(3)).</summary>
     public readonly uint DeviceMajor => (uint)((st_rdev >> 8) & 0xFFF | (st_rdev >> 32) & ~0xFFFUL);
 

@@ -126,6 +126,14 @@ internal static unsafe partial class Sys
         fixed (byte* start = ZeroTerminated(name, default)) return Syscall.Invoke(SyscallNumber.memfd_create, (long)start, flags);
     }
 
+    /// <summary>The number in a file of /proc or /sys; <paramref name="otherwise"/> when it cannot be read.</summary>
+    public static int ReadNumber(string path, int otherwise)
+    {
+        byte[] buffer = new byte[32];
+        SysResult read = ReadFile(AT_FDCWD, path, ref buffer);
+        return !read.Failed && System.Buffers.Text.Utf8Parser.TryParse(buffer.AsSpan(0, read.Value), out int value, out _) ? value : otherwise;
+    }
+
     /// <summary>Reads a whole small file (of /proc, say) into <paramref name="buffer"/>, which grows as needed.</summary>
     /// <returns>The part of the buffer that was filled, or an error.</returns>
     public static SysResult ReadFile(int directory, ReadOnlySpan<char> path, ref byte[] buffer)

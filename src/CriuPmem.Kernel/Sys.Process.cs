@@ -59,4 +59,7 @@ internal static unsafe partial class Sys
         Syscall.Quick(SyscallNumber.clock_gettime, clock, (long)time);
         return (time[0], time[1]);
     }
+
+    /// <summary>getsid(2): the session of a process, 0 when it is gone.</summary>
+    public static int GetSid(int pid) => Math.Max(0, (int)Syscall.Quick(SyscallNumber.getsid, pid).Raw);
 }

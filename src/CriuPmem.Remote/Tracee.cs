@@ -6,6 +6,8 @@ namespace CriuPmem.Remote;
 /// <remarks>All members belong to the thread that seized the task (ptrace(2)).</remarks>
 internal sealed unsafe class Tracee
 {
+    private const int SyscallStopBit = 0x80; // PTRACE_O_TRACESYSGOOD
+
     private UserRegs _registers;
 
     /// <summary>Wraps a task that is traced already (new-born, or just seized).</summary>
@@ -25,6 +27,9 @@ internal sealed unsafe class Tracee
 
     /// <summary>True while registers or mask are not the program's own.</summary>
     public bool IsBorrowed { get; set; }
+
+    /// <summary>The program ignores SIGTRAP: a single step would reset that (the kernel forces the signal).</summary>
+    public bool IgnoresTrap { get; set; }
 
     /// <summary>PTRACE_SEIZE and PTRACE_INTERRUPT; the stop is waited for separately.</summary>
     /// <returns>The error: ESRCH when the task is gone, EPERM when it is traced or protected.</returns>
@@ -102,6 +107,21 @@ internal sealed unsafe class Tracee
     /// </remarks>
     public SysResult StepCall(RemoteAddress instruction, long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0)
     {
+        PrepareCall(instruction, number, a, b, c, d, e, f);
+        if (IgnoresTrap) return FinishBySyscallStops();
+        for (; ; )
+        {
+            Sys.Ptrace(PTRACE_SINGLESTEP, Tid).OrThrow("ptrace(SINGLESTEP)", $"task {Tid}");
+            TaskStop stop = Wait();
+            if (stop.Ended) throw Died(stop);
+            ReadRegisters(out UserRegs now).OrThrow("ptrace(GETREGSET)", $"task {Tid}");
+            if (stop.Signal == SIGTRAP && stop.Event == 0) return new SysResult((long)now.rax);
+            if (now.rip != instruction.Value) return new SysResult((long)now.rax);
+        }
+    }
+
+    private void PrepareCall(RemoteAddress instruction, long number, long a, long b, long c, long d, long e, long f)
+    {
         UserRegs call = _registers;
         call.rip = instruction.Value;
         call.rax = (ulong)number;
@@ -115,14 +135,53 @@ internal sealed unsafe class Tracee
         IsBorrowed = true;
         SetSignalMask(~(1UL << (SIGTRAP - 1)));
         SetRegisters(call);
+    }
+
+    /// <summary>Executes one system call and interrupts it where it waits (ptrace(2), PTRACE_INTERRUPT).</summary>
+    /// <returns>Its raw result: -516 (ERESTART_RESTARTBLOCK) and the like when it was interrupted.</returns>
+    public long InterruptCall(RemoteAddress instruction, long number, long a, long b, long c, long d, long e, long f)
+    {
+        PrepareCall(instruction, number, a, b, c, d, e, f);
+        RunToSyscallStop();
+        Sys.Ptrace(PTRACE_INTERRUPT, Tid).OrThrow("ptrace(INTERRUPT)", $"task {Tid}");
+        RunToSyscallStop();
+        ReadRegisters(out UserRegs now).OrThrow("ptrace(GETREGSET)", $"task {Tid}");
+        StopAgain();
+        return (long)now.rax;
+    }
+
+    /// <summary>Stops at the call's entry and exit, and then once more, so that a restart at detach works as from any stop.</summary>
+    private SysResult FinishBySyscallStops()
+    {
+        RunToSyscallStop();
+        RunToSyscallStop();
+
+        ReadRegisters(out UserRegs now).OrThrow("ptrace(GETREGSET)", $"task {Tid}");
+        StopAgain();
+        return new SysResult((long)now.rax);
+    }
+
+    private void RunToSyscallStop()
+    {
         for (; ; )
         {
-            Sys.Ptrace(PTRACE_SINGLESTEP, Tid).OrThrow("ptrace(SINGLESTEP)", $"task {Tid}");
+            Sys.Ptrace(PTRACE_SYSCALL, Tid).OrThrow("ptrace(SYSCALL)", $"task {Tid}");
             TaskStop stop = Wait();
             if (stop.Ended) throw Died(stop);
-            ReadRegisters(out UserRegs now).OrThrow("ptrace(GETREGSET)", $"task {Tid}");
-            if (stop.Signal == SIGTRAP && stop.Event == 0) return new SysResult((long)now.rax);
-            if (now.rip != instruction.Value) return new SysResult((long)now.rax);
+            if ((stop.Signal & ~SyscallStopBit) == SIGTRAP && stop.Event == 0) return;
+        }
+    }
+
+    /// <summary>From a system call's exit stop to a stop before the program: nothing of the program runs in between.</summary>
+    public void StopAgain()
+    {
+        Sys.Ptrace(PTRACE_INTERRUPT, Tid).OrThrow("ptrace(INTERRUPT)", $"task {Tid}");
+        for (; ; )
+        {
+            Sys.Ptrace(PTRACE_CONT, Tid).OrThrow("ptrace(CONT)", $"task {Tid}");
+            TaskStop stop = Wait();
+            if (stop.Ended) throw Died(stop);
+            if (stop.IsInterrupt) return;
         }
     }
 

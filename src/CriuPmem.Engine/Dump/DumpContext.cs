@@ -1,3 +1,4 @@
+using CriuPmem.Engine.Memory;
 using CriuPmem.Images;
 
 namespace CriuPmem.Engine.Dump;
@@ -5,6 +6,8 @@ namespace CriuPmem.Engine.Dump;
 /// <summary>What the parts of one dump share.</summary>
 internal sealed class DumpContext
 {
+    private uint _lastPagesId;
+
     /// <summary>Creates the context of one dump.</summary>
     public DumpContext(DumpOptions options, FrozenTree tree, SnapshotWriter snapshot)
     {
@@ -13,6 +16,9 @@ internal sealed class DumpContext
         Snapshot = snapshot;
         Files = new FileTable(this);
         Paths = new PathResolver(this);
+        SharedMemory = new SharedMemory(this);
+        MemoryFiles = new MemoryFileInodes(this);
+        Deleted = new DeletedFiles(this);
     }
 
     /// <summary>What the user asked for.</summary>
@@ -30,9 +36,23 @@ internal sealed class DumpContext
     /// <summary>How files are found again by their paths.</summary>
     public PathResolver Paths { get; }
 
+    /// <summary>Contents of memory that has an inode of the kernel's own tmpfs.</summary>
+    public SharedMemory SharedMemory { get; }
+
+    /// <summary>The memory files (memfd_create(2)).</summary>
+    public MemoryFileInodes MemoryFiles { get; }
+    /// <summary>Files that no path leads to any more.</summary>
+    public DeletedFiles Deleted { get; }
+
     /// <summary>Where the dump tells what it does.</summary>
     public EngineLog Log => Options.Log;
 
+    /// <summary>Work for the time when every descriptor of every process is known; it may still refuse.</summary>
+    public List<Action> WhenFilesAreKnown { get; } = [];
+
     /// <summary>Work for the time when nothing can refuse the dump any more: contents of pipes, queues, deleted files.</summary>
     public List<Action> Contents { get; } = [];
+
+    /// <summary>The number of the next pages file.</summary>
+    public uint NextPagesId() => ++_lastPagesId;
 }

@@ -20,12 +20,13 @@ public static class DumpJob
         var snapshot = new SnapshotWriter(options.ImagesDirectoryFd, options.ImagesDirectory);
         using var copier = new PageCopier(Math.Min(2, Environment.ProcessorCount));
         snapshot.Begin();
+        DumpContext? context = null;
         try
         {
             watch.Lap();
             using FrozenTree tree = FrozenTree.Freeze(options.Pid, options.TimeoutSeconds, options.Log);
             long freezing = watch.Lap();
-            var context = new DumpContext(options, tree, snapshot);
+            context = new DumpContext(options, tree, snapshot);
             using var memory = new MemoryDump(context);
             var writer = new TreeWriter(context);
             writer.Observe();
@@ -35,6 +36,7 @@ public static class DumpJob
                 if (!process.IsZombie && process.MemoryOwner is null) memory.Save(process, copier);
             }
 
+            long sharedPages = context.SharedMemory.Save(copier);
             long copied = watch.Lap();
             writer.Write();
             long frozen = observed + copied + watch.Lap();
@@ -42,7 +44,7 @@ public static class DumpJob
             var stats = new DumpStatsEntry
             {
                 FreezingTime = (uint)freezing, FrozenTime = (uint)frozen, MemdumpTime = (uint)copied, MemwriteTime = (uint)copied,
-                PagesScanned = (ulong)memory.ScannedPages, PagesSkippedParent = 0, PagesWritten = (ulong)memory.WrittenPages, PagesLazy = 0,
+                PagesScanned = (ulong)memory.ScannedPages, PagesSkippedParent = 0, PagesWritten = (ulong)(memory.WrittenPages + sharedPages), PagesLazy = 0,
             };
             snapshot.Commit(writer.Inventory(), options.Sync);
             Statistics.Write(options.WorkDirectoryFd, new StatsEntry { Dump = stats }, ImageKind.StatsDump);
@@ -53,7 +55,7 @@ public static class DumpJob
             {
                 Processes = tree.Processes.Count,
                 Threads = threads,
-                MemoryBytes = memory.WrittenPages * (long)PageSize,
+                MemoryBytes = (memory.WrittenPages + sharedPages) * (long)PageSize,
                 FreezingMicroseconds = freezing,
                 FrozenMicroseconds = frozen + watch.Lap(),
                 TotalMicroseconds = watch.Total,
@@ -61,6 +63,7 @@ public static class DumpJob
         }
         catch
         {
+            context?.Deleted.Undo();
             snapshot.Abandon();
             throw;
         }

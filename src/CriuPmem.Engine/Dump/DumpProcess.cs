@@ -45,6 +45,16 @@ internal sealed class DumpProcess(int pid, ProcDirectory proc, ProcStat stat)
     /// <summary>"name (pid)", for messages.</summary>
     public override string ToString() => $"{Stat.Comm} ({Pid})";
 
+    /// <summary>Reads from its memory (process_vm_readv(2)); false when not all of it can be read.</summary>
+    public unsafe bool TryRead(ulong address, Span<byte> bytes)
+    {
+        fixed (byte* local = bytes)
+        {
+            ulong* vectors = stackalloc ulong[4] { (ulong)local, (ulong)bytes.Length, address, (ulong)bytes.Length };
+            return Syscall.Invoke(SyscallNumber.process_vm_readv, Pid, (long)vectors, 1, (long)(vectors + 2), 1).Raw == bytes.Length;
+        }
+    }
+
     /// <summary>An exception about this process.</summary>
     public CheckpointException Fail(ErrorCode code, string cause, string? remedy = null, string? what = null, Errno errno = Errno.None) =>
         new(code, cause) { Pid = Pid, ProcessName = Stat.Comm, Object = what, Remedy = remedy, Errno = errno };

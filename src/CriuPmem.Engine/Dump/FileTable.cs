@@ -59,6 +59,23 @@ internal sealed class FileTable(DumpContext context)
         return id;
     }
 
+    /// <summary>Adds an entry for a file that no descriptor leads to: it is mapped, or belongs to another entry.</summary>
+    public FileEntry AddUnopened(FdTypes type)
+    {
+        var entry = new FileEntry { Type = type, Id = _nextId++ };
+        Entries.Add(entry);
+        return entry;
+    }
+
+    /// <summary>Adds a path that another entry names, and that no descriptor leads to; returns its id.</summary>
+    public uint AddPath(RegFileEntry path)
+    {
+        path.Id = _nextId++;
+        path.Fown ??= new FownEntry { Uid = 0, Euid = 0, Signum = 0, PidType = 0, Pid = 0 };
+        Entries.Add(new FileEntry { Type = FdTypes.Reg, Id = path.Id, Reg = path });
+        return path.Id;
+    }
+
     private void Identify(OpenFile file, out bool isNew)
     {
         var key = (file.Stat.st_dev, file.Stat.st_ino, file.Position, file.Flags);

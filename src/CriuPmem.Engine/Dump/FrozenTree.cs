@@ -80,7 +80,7 @@ internal sealed class FrozenTree : IDisposable
         foreach (DumpProcess process in Processes)
         {
             process.Proc.Dispose();
-            process.Space?.Dispose();
+            if (process.MemoryOwner is null) process.Space?.Dispose();
         }
     }
 

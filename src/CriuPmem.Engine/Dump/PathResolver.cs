@@ -23,25 +23,33 @@ internal sealed class PathResolver(DumpContext context)
             throw process.Fail(ErrorCode.UnsupportedFile, "it has no path in this mount namespace", what: what);
         }
 
-        if (stat.st_nlink == 0 || path.EndsWith(DeletedSuffix, StringComparison.Ordinal) || !LeadsTo(path, stat))
+        string name = path;
+        bool found = LeadsTo(path, stat);
+        if (!found && path.EndsWith(DeletedSuffix, StringComparison.Ordinal))
+        {
+            name = path[..^DeletedSuffix.Length];
+            found = LeadsTo(name, stat); // deleted, and linked again since
+        }
+        else if (!found)
         {
             throw process.Fail(
-                ErrorCode.UnsupportedFile, stat.st_nlink == 0 ? "it was deleted" : "its path leads to another file now, or to none",
-                "Deleted and renamed files cannot be saved yet", what);
+                ErrorCode.UnsupportedFile, "its path leads to another file, or to none: another mount hides it",
+                "Unmount what hides it, or restart the program", what);
         }
 
-        var entry = new RegFileEntry { Name = ByteString.CopyFrom(LinuxText.Encode(path)), Mode = stat.st_mode };
+        var entry = new RegFileEntry { Name = ByteString.CopyFrom(LinuxText.Encode(name)), Mode = stat.st_mode };
         if (stat.Type == S_IFREG)
         {
             entry.Size = (ulong)stat.st_size;
-            if (context.Options.FileValidation == FileValidation.BuildId) AddBuildId(process, link, entry);
+            if (found && context.Options.FileValidation == FileValidation.BuildId) AddBuildId(process, link, entry);
         }
 
+        if (!found) context.Deleted.Add(process, link, stat, entry, what);
         return entry;
     }
 
     private static bool LeadsTo(string path, in FileStat stat) =>
-        !Sys.Stat(AT_FDCWD, path, out FileStat there).Failed && there.st_dev == stat.st_dev && there.st_ino == stat.st_ino;
+        !Sys.Stat(AT_FDCWD, path, out FileStat there, stat.Type == S_IFLNK ? AT_SYMLINK_NOFOLLOW : 0).Failed && there.st_dev == stat.st_dev && there.st_ino == stat.st_ino;
 
     /// <summary>The build-id note of an ELF file (elf(5)), in words, as the images have it.</summary>
     private static void AddBuildId(DumpProcess process, string link, RegFileEntry entry)

@@ -13,6 +13,7 @@ internal sealed class TreeWriter(DumpContext context)
     private readonly Dictionary<DumpProcess, List<FdinfoEntry>> _descriptors = [];
     private readonly Dictionary<DumpProcess, FsEntry> _fs = [];
     private readonly SharedObjects _objects = new();
+    private readonly SeccompEntry _seccomp = new();
 
     /// <summary>Learns everything but the contents of memory; finds every reason to refuse.</summary>
     public void Observe()
@@ -36,6 +37,8 @@ internal sealed class TreeWriter(DumpContext context)
                 Umask = process.Leader.Status.Umask,
             };
         }
+
+        foreach (Action resolve in context.WhenFilesAreKnown) resolve();
     }
 
     /// <summary>Writes all images but pages and inventory.</summary>
@@ -70,7 +73,7 @@ internal sealed class TreeWriter(DumpContext context)
             foreach (FileEntry entry in context.Files.Entries) files.Add(entry);
         }
 
-        snapshot.WriteSingle(ImageKind.Seccomp, 0, new SeccompEntry());
+        snapshot.WriteSingle(ImageKind.Seccomp, 0, _seccomp);
         snapshot.WriteSingle(ImageKind.TimeNs, 0, Clocks());
     }
 
@@ -131,17 +134,20 @@ internal sealed class TreeWriter(DumpContext context)
             thread.Status = status!;
             thread.Stat = stat!;
             if (Registers.IsCompat(thread.Task.Registers)) throw process.Fail(ErrorCode.UnsupportedState, "32-bit programs cannot be saved yet");
+            thread.Task.IgnoresTrap = (status!.Ignored >> (SIGTRAP - 1) & 1) != 0;
+            Seccomp.Suspend(thread);
             CoreEntry core = thread.Core;
             core.Mtype = CoreEntry.Types.March.X8664;
             core.ThreadCore = new ThreadCoreEntry();
             if (thread.IsLeader) core.Tc = TaskCore(process, thread);
+            Seccomp.Dump(thread, _seccomp);
             core.ThreadCore.CgSet = 1; // the root's: control groups are not managed
             RestartableSequence.StepOut(thread);
             InterruptedCall.Rearm(thread);
             core.ThreadInfo = new ThreadInfoX86
             {
                 ClearTidAddr = 0,
-                Gpregs = Registers.ToEntry(InterruptedCall.ForImage(thread.Task.Registers, core.ThreadCore)),
+                Gpregs = Registers.ToEntry(InterruptedCall.ForImage(thread)),
                 Fpregs = FpuState.Dump(tid),
             };
             ThreadLocalSegments.Dump(tid, core.ThreadInfo.Tls);

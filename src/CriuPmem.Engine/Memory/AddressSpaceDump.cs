@@ -93,17 +93,25 @@ internal static class AddressSpaceDump
         vma.Pgoff = mapping.Offset;
         if (mapping.Name.StartsWith("/SYSV", StringComparison.Ordinal)) throw process.Fail(ErrorCode.UnsupportedMemory, "System V shared memory cannot be saved yet: it comes with IPC namespaces", "Let the program use POSIX shared memory", what);
         if (mapping.Name.StartsWith("anon_inode:", StringComparison.Ordinal) || mapping.Name.StartsWith("/[aio]", StringComparison.Ordinal)) throw process.Fail(ErrorCode.UnsupportedMemory, "memory shared with the kernel (io_uring, AIO, perf) cannot be saved yet", "Let the program use ordinary input/output (for MariaDB: --innodb-use-native-aio=0)", what);
-        if (mapping.Name is "/dev/zero (deleted)" || mapping.Name.StartsWith("/memfd:", StringComparison.Ordinal)) throw process.Fail(ErrorCode.UnsupportedMemory, "shared anonymous memory cannot be saved yet", null, what);
         bool writable = mapping.Shared && (mapping.Flags & VmFlags.MayWrite) != 0;
         string link = string.Create(CultureInfo.InvariantCulture, $"map_files/{mapping.Start:x}-{mapping.End:x}");
-        vma.Shmid = context.Files.IdOfPath(process, link, (uint)(writable ? O_RDWR : O_RDONLY), what);
         vma.Fdflags = (uint)(writable ? O_RDWR : O_RDONLY);
-        return VmaStatus.Regular | (mapping.Shared ? VmaStatus.FileShared : VmaStatus.FilePrivate);
+        VmaStatus status = VmaStatus.Regular | (mapping.Shared ? VmaStatus.FileShared : VmaStatus.FilePrivate);
+        Sys.Stat(process.Proc.Fd, link, out FileStat stat).OrThrow("stat", what);
+        if (!MemoryFileInodes.Is(mapping.Name, stat))
+        {
+            vma.Shmid = context.Files.IdOfPath(process, link, vma.Fdflags, what);
+            return status;
+        }
+
+        vma.Shmid = context.MemoryFiles.IdOfMapped(process, link, mapping.Name, stat, vma.Fdflags, what);
+        return status | VmaStatus.Memfd;
     }
 
     private static void AddFlags(VmaEntry vma, VmFlags flags)
     {
         if ((flags & VmFlags.Locked) != 0) vma.Flags |= MAP_LOCKED;
+        if ((flags & VmFlags.LockOnFault) != 0) vma.LockOnFault = true;
         if ((flags & VmFlags.NoReserve) != 0) vma.Flags |= MAP_NORESERVE;
         ulong advice = 0;
         void Add(VmFlags flag, int madvise)

@@ -113,7 +113,7 @@ internal sealed class Inheritance
 
     private static bool CanInherit(RestoreProcess parent, RestoreProcess child) =>
         parent.Memory is not null && child.Memory is not null && parent.Ids!.VmId != child.Ids!.VmId &&
-        Vdso(parent.Memory) == Vdso(child.Memory);
+        parent.Memory.ExeFileId == child.Memory.ExeFileId && Vdso(parent.Memory) == Vdso(child.Memory);
 
     private static ulong Vdso(MmEntry memory) =>
         memory.Vmas.FirstOrDefault(vma => ((VmaStatus)vma.Status & VmaStatus.Vdso) != 0)?.Start ?? 0;

@@ -12,7 +12,6 @@ namespace CriuPmem.Engine.Memory;
 internal sealed class MemoryDump(DumpContext context) : IDisposable
 {
     private readonly PageScanner _scanner = new();
-    private uint _nextPagesId = 1;
 
     /// <summary>Pages written.</summary>
     public long WrittenPages { get; private set; }
@@ -24,7 +23,7 @@ internal sealed class MemoryDump(DumpContext context) : IDisposable
     public void Save(DumpProcess process, PageCopier copier)
     {
         List<PageRun> runs = Runs(process);
-        uint pagesId = _nextPagesId++;
+        uint pagesId = context.NextPagesId();
         using (var pagemap = new PagemapWriter(context.Snapshot, ImageKind.Pagemap, process.Pid, pagesId))
         {
             foreach (PageRun run in runs) pagemap.Add(run.Start, run.LengthBytes / PageSize, (PageFlags)run.Flags);
@@ -47,18 +46,27 @@ internal sealed class MemoryDump(DumpContext context) : IDisposable
     private List<PageRun> Runs(DumpProcess process)
     {
         var runs = new List<PageRun>();
+        var guards = new List<VmaEntry>();
         using OwnedFd pagemap = Sys.OpenOrThrow(process.Proc.Fd, "pagemap", O_RDONLY);
+        var sharing = process.Mappings.Where(mapping => mapping.MayShareCopies).Select(mapping => mapping.Start).ToHashSet();
         int next = 0;
         // One scan of the whole address space; what it finds is then cut at the borders of the mappings.
-        _scanner.OwnPages(pagemap.Fd, 0, TaskSize, (start, end) =>
+        _scanner.OwnPages(pagemap.Fd, 0, TaskSize, (start, end, isGuard) =>
         {
+            if (isGuard)
+            {
+                guards.Add(new VmaEntry { Start = start, End = end, Pgoff = 0, Shmid = 0, Prot = 0, Flags = 0, Status = (uint)VmaStatus.Guard, Fd = -1 });
+                return;
+            }
+
             while (next < process.Memory.Vmas.Count && process.Memory.Vmas[next].End <= start) next++;
             for (int i = next; i < process.Memory.Vmas.Count && process.Memory.Vmas[i].Start < end; i++)
             {
                 VmaEntry vma = process.Memory.Vmas[i];
                 uint flags = Wanted(vma);
                 if (flags == 0) continue;
-                runs.Add(new PageRun(Math.Max(start, vma.Start), Math.Min(end, vma.End), flags, (vma.Prot & PROT_READ) == 0));
+                bool carefully = (vma.Prot & PROT_READ) == 0 || sharing.Contains(vma.Start);
+                runs.Add(new PageRun(Math.Max(start, vma.Start), Math.Min(end, vma.End), flags, carefully));
             }
         });
         // The vDSO's pages are the kernel's, but another kernel's restore needs to see this one's code.
@@ -67,6 +75,7 @@ internal sealed class MemoryDump(DumpContext context) : IDisposable
             if (((VmaStatus)vma.Status & VmaStatus.Vdso) != 0) runs.Add(new PageRun(vma.Start, vma.End, (uint)PageFlags.Present, false));
         }
 
+        process.Memory.Vmas.AddRange(guards); // behind the mappings that they lie in
         runs.Sort((a, b) => a.Start.CompareTo(b.Start));
         return runs;
     }

@@ -17,7 +17,9 @@ internal sealed class MemoryRestore(RestoreContext context)
     private const int VectorsPerCall = 512;
     private static readonly bool s_hugePages = !(ReadSetting("/sys/kernel/mm/transparent_hugepage/enabled") ?? "[never]").Contains("[never]", StringComparison.Ordinal);
 
-    private readonly Dictionary<uint, int> _received = []; // file id → descriptor in the process
+    private readonly Dictionary<(uint Id, uint Flags), int> _received = []; // mapped file → descriptor in the process
+    private int _receivedCount;
+    private int _pages; // descriptor of the pages file in the process
 
     /// <summary>Bytes of page contents brought back.</summary>
     public long RestoredBytes { get; private set; }
@@ -40,13 +42,13 @@ internal sealed class MemoryRestore(RestoreContext context)
         if (!inherited.Any) MapVdso(process, calls);
         Pagemap? pagemap = context.Contents.Pagemaps.GetValueOrDefault((uint)process.Pid);
         ReceiveFiles(process, calls, pagemap);
+        SetBounds(process, parent, calls); // now: a program file that is mapped cannot be set any more (EBUSY)
         var filled = Filled(memory, pagemap);
         Map(process, calls, memory, filled, inherited);
         if (pagemap is not null && inherited.Any) FillDifferences(process, calls, pagemap, inherited);
         else if (pagemap is not null) Fill(process, calls, pagemap);
-        Settle(calls, memory, filled);
-        SetBounds(process, calls, memory);
-        foreach (int fd in _received.Values) calls.Must("close", SyscallNumber.close, fd);
+        Settle(calls, process, filled);
+        if (_receivedCount > 0) calls.Must("close_range", SyscallNumber.close_range, 0, _receivedCount - 1, 0);
         calls.Flush();
         _received.Clear();
     }
@@ -92,25 +94,18 @@ internal sealed class MemoryRestore(RestoreContext context)
     /// <summary>Sends in the files that are mapped, the program file and the pages file.</summary>
     private void ReceiveFiles(RestoreProcess process, RemoteCalls calls, Pagemap? pagemap)
     {
-        var ids = new List<uint> { process.Memory!.ExeFileId };
+        var fds = new List<int>();
+        Want(process.Memory!.ExeFileId, O_RDONLY);
         foreach (VmaEntry vma in process.Memory.Vmas)
         {
-            if (Is(vma, VmaStatus.FilePrivate | VmaStatus.FileShared) && !ids.Contains((uint)vma.Shmid)) ids.Add((uint)vma.Shmid);
-        }
-
-        int next = 0;
-        var fds = new List<int>();
-        foreach (uint id in ids)
-        {
-            _received[id] = next++;
-            fds.Add(context.Files.Open(id));
+            if (Is(vma, VmaStatus.FilePrivate | VmaStatus.FileShared)) Want((uint)vma.Shmid, vma.Fdflags);
         }
 
         int pages = -1;
+        _pages = fds.Count;
         if (pagemap is not null)
         {
             pages = context.Reader.OpenRaw(ImageKind.Pages, pagemap.Head.PagesId, out _);
-            _received[uint.MaxValue] = next;
             fds.Add(pages);
         }
 
@@ -122,6 +117,12 @@ internal sealed class MemoryRestore(RestoreContext context)
         }
 
         if (pages >= 0) Sys.Close(pages);
+        _receivedCount = fds.Count;
+
+        void Want(uint id, uint flags)
+        {
+            if (_received.TryAdd((id, flags), fds.Count)) fds.Add(context.Files.OpenMapped(id, flags));
+        }
     }
 
     /// <summary>The mappings (by their start) into which contents are read.</summary>
@@ -148,7 +149,7 @@ internal sealed class MemoryRestore(RestoreContext context)
             int flags = (int)vma.Flags & ~MAP_LOCKED | MAP_FIXED;
             int prot = (int)vma.Prot;
             long fd = -1;
-            if (Is(vma, VmaStatus.FilePrivate | VmaStatus.FileShared)) fd = _received[(uint)vma.Shmid];
+            if (Is(vma, VmaStatus.FilePrivate | VmaStatus.FileShared)) fd = _received[((uint)vma.Shmid, vma.Fdflags)];
             else if (!Is(vma, VmaStatus.AnonPrivate)) throw process.Fail(ErrorCode.ImageUnsupported, "memory of this kind cannot be restored yet", null, $"mapping {vma.Start:x}-{vma.End:x}, status {status}");
             if (filled.Contains(vma.Start) && (vma.Flags & MAP_PRIVATE) != 0) prot |= PROT_READ | PROT_WRITE;
             if (inherited.Keeps(vma)) calls.Must("mprotect", SyscallNumber.mprotect, (long)vma.Start, (long)(vma.End - vma.Start), prot);
@@ -159,7 +160,7 @@ internal sealed class MemoryRestore(RestoreContext context)
     /// <summary>Reads the contents. Pages lie densely in the file, so one call fills many runs.</summary>
     private void Fill(RestoreProcess process, RemoteCalls calls, Pagemap pagemap)
     {
-        long fd = _received[uint.MaxValue];
+        long fd = _pages;
         ulong offset = 0;
         var vectors = new List<ulong>(VectorsPerCall * 2);
         ulong pendingBytes = 0;
@@ -207,7 +208,7 @@ internal sealed class MemoryRestore(RestoreContext context)
     /// <summary>Takes away what only the parent has, and reads only what differs from the parent's.</summary>
     private void FillDifferences(RestoreProcess process, RemoteCalls calls, Pagemap pagemap, Inheritance inherited)
     {
-        long fd = _received[uint.MaxValue];
+        long fd = _pages;
         foreach ((ulong address, ulong lengthBytes) in inherited.Drops)
         {
             calls.Must("madvise", SyscallNumber.madvise, (long)address, (long)lengthBytes, MADV_DONTNEED);
@@ -258,9 +259,14 @@ internal sealed class MemoryRestore(RestoreContext context)
     }
 
     /// <summary>Protections, advice and locks, once the contents are there.</summary>
-    private static void Settle(RemoteCalls calls, MmEntry memory, HashSet<ulong> filled)
+    private static void Settle(RemoteCalls calls, RestoreProcess process, HashSet<ulong> filled)
     {
-        foreach (VmaEntry vma in memory.Vmas)
+        foreach ((ulong start, ulong end) in process.Guards)
+        {
+            calls.Must("madvise(MADV_GUARD_INSTALL)", SyscallNumber.madvise, (long)start, (long)(end - start), MADV_GUARD_INSTALL);
+        }
+
+        foreach (VmaEntry vma in process.Memory!.Vmas)
         {
             if (Is(vma, VmaStatus.Vsyscall | VmaStatus.Vdso | VmaStatus.Vvar)) continue;
             long start = (long)vma.Start, length = (long)(vma.End - vma.Start);
@@ -275,13 +281,17 @@ internal sealed class MemoryRestore(RestoreContext context)
                 calls.Must("madvise", SyscallNumber.madvise, start, length, System.Numerics.BitOperations.TrailingZeroCount(advice));
             }
 
-            if ((vma.Flags & MAP_LOCKED) != 0) calls.Must("mlock", SyscallNumber.mlock, start, length);
+            if ((vma.Flags & MAP_LOCKED) == 0) continue;
+            if (vma.LockOnFault) calls.Must("mlock2", SyscallNumber.mlock2, start, length, MLOCK_ONFAULT);
+            else calls.Must("mlock", SyscallNumber.mlock, start, length);
         }
     }
 
     /// <summary>The bounds that /proc shows, the auxiliary vector, and the program file (PR_SET_MM_MAP(2const)).</summary>
-    private void SetBounds(RestoreProcess process, RemoteCalls calls, MmEntry memory)
+    private void SetBounds(RestoreProcess process, RestoreProcess? parent, RemoteCalls calls)
     {
+        MmEntry memory = process.Memory!;
+        bool keepsExe = parent is not null && parent.Memory!.ExeFileId == memory.ExeFileId;
         calls.Room(1024, 2);
         RemoteAddress auxv = calls.Batch.Data(MemoryMarshal.AsBytes<ulong>(memory.MmSavedAuxv.ToArray()));
         var map = new MmMap
@@ -289,7 +299,7 @@ internal sealed class MemoryRestore(RestoreContext context)
             StartCode = memory.MmStartCode, EndCode = memory.MmEndCode, StartData = memory.MmStartData, EndData = memory.MmEndData,
             StartBrk = memory.MmStartBrk, Brk = memory.MmBrk, StartStack = memory.MmStartStack, ArgStart = memory.MmArgStart,
             ArgEnd = memory.MmArgEnd, EnvStart = memory.MmEnvStart, EnvEnd = memory.MmEnvEnd, Auxv = auxv.Value,
-            AuxvBytes = (uint)memory.MmSavedAuxv.Count * 8, ExeFd = (uint)_received[memory.ExeFileId],
+            AuxvBytes = (uint)memory.MmSavedAuxv.Count * 8, ExeFd = keepsExe ? uint.MaxValue : (uint)_received[(memory.ExeFileId, O_RDONLY)],
         };
         calls.Must("prctl(PR_SET_MM_MAP)", SyscallNumber.prctl, PR_SET_MM, PR_SET_MM_MAP, calls.Batch.Data(map), Marshal.SizeOf<MmMap>(), 0);
         if (memory.ThpDisabled) calls.Must("prctl(PR_SET_THP_DISABLE)", SyscallNumber.prctl, PR_SET_THP_DISABLE, 1);

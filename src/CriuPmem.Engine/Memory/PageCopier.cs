@@ -22,14 +22,30 @@ internal sealed unsafe class PageCopier : IDisposable
 
     private Job? _job;
 
+    /// <inheritdoc />
+    public void Dispose()
+    {
+        foreach (Worker worker in _workers) worker.Dispose();
+    }
+
     /// <summary>Copies <paramref name="runs"/> densely to <paramref name="file"/>; returns the number of pages.</summary>
     /// <exception cref="CheckpointException">No space is left, or the process is gone.</exception>
     public long Copy(DumpProcess process, List<PageRun> runs, int file, string fileName)
     {
-        List<Piece> pieces = Cut(runs, out long totalBytes);
-        if (totalBytes == 0) return 0;
+        if (runs.Count == 0) return 0;
         using OwnedFd memory = Sys.OpenOrThrow(process.Proc.Fd, "mem", O_RDONLY);
-        var job = new Job(process, pieces, memory.Fd, file, fileName);
+        return Copy(process, runs, memory.Fd, false, file, fileName);
+    }
+
+    /// <summary>Copies <paramref name="runs"/> of an open file, all of them marked unreadable, in the same way.</summary>
+    /// <remarks>What the last page has beyond the end of the file becomes zeros.</remarks>
+    public long CopyFile(DumpProcess process, List<PageRun> runs, int source, int file, string fileName) =>
+        Copy(process, runs, source, true, file, fileName);
+
+    private long Copy(DumpProcess process, List<PageRun> runs, int source, bool isFile, int file, string fileName)
+    {
+        List<Piece> pieces = Cut(runs, out long totalBytes);
+        var job = new Job(process, pieces, source, isFile, file, fileName);
         if (totalBytes < ParallelFromBytes)
         {
             _workers[0].Take(job);
@@ -46,11 +62,6 @@ internal sealed unsafe class PageCopier : IDisposable
         return totalBytes / (long)PageSize;
     }
 
-    /// <inheritdoc />
-    public void Dispose()
-    {
-        foreach (Worker worker in _workers) worker.Dispose();
-    }
 
     /// <summary>Cuts runs into pieces of at most a buffer, each with its place in the file.</summary>
     private static List<Piece> Cut(List<PageRun> runs, out long totalBytes)
@@ -62,7 +73,7 @@ internal sealed unsafe class PageCopier : IDisposable
             for (ulong at = run.Start; at < run.End;)
             {
                 ulong length = Math.Min(run.End - at, BufferBytes);
-                pieces.Add(new Piece(at, (int)length, offset, run.Unreadable));
+                pieces.Add(new Piece(at, (int)length, offset, run.Carefully));
                 at += length;
                 offset += (long)length;
             }
@@ -72,14 +83,15 @@ internal sealed unsafe class PageCopier : IDisposable
         return pieces;
     }
 
-    private readonly record struct Piece(ulong Address, int LengthBytes, long FileOffset, bool Unreadable);
+    private readonly record struct Piece(ulong Address, int LengthBytes, long FileOffset, bool Carefully);
 
-    private sealed class Job(DumpProcess process, List<Piece> pieces, int memory, int file, string fileName)
+    private sealed class Job(DumpProcess process, List<Piece> pieces, int memory, bool isFile, int file, string fileName)
     {
         private int _next;
 
         public int Pid => process.Pid;
         public int Memory => memory;
+        public bool IsFile => isFile;
         public int File => file;
         public CheckpointException? Failure { get; private set; }
         public ReadOnlySpan<Piece> Pieces => CollectionsMarshal.AsSpan(pieces);
@@ -93,7 +105,7 @@ internal sealed unsafe class PageCopier : IDisposable
                 int bytes = 0;
                 while (_next < pieces.Count && _next - first < MaxRanges && bytes + pieces[_next].LengthBytes <= BufferBytes)
                 {
-                    if (_next > first && pieces[_next].Unreadable != pieces[first].Unreadable) break;
+                    if (_next > first && pieces[_next].Carefully != pieces[first].Carefully) break;
                     bytes += pieces[_next++].LengthBytes;
                 }
 
@@ -173,7 +185,7 @@ internal sealed unsafe class PageCopier : IDisposable
         private bool Fetch(Job job, ReadOnlySpan<Piece> pieces, out long bytes)
         {
             bytes = 0;
-            if (pieces[0].Unreadable) return FetchUnreadable(job, pieces, ref bytes);
+            if (pieces[0].Carefully) return FetchCarefully(job, pieces, ref bytes);
             for (int i = 0; i < pieces.Length; i++)
             {
                 _remote[i * 2] = pieces[i].Address;
@@ -188,7 +200,7 @@ internal sealed unsafe class PageCopier : IDisposable
             return false;
         }
 
-        private bool FetchUnreadable(Job job, ReadOnlySpan<Piece> pieces, ref long bytes)
+        private bool FetchCarefully(Job job, ReadOnlySpan<Piece> pieces, ref long bytes)
         {
             foreach (Piece piece in pieces)
             {
@@ -196,6 +208,12 @@ internal sealed unsafe class PageCopier : IDisposable
                 {
                     SysResult read = Syscall.Invoke(
                         SyscallNumber.pread64, job.Memory, (long)(_buffer + bytes + done), piece.LengthBytes - done, (long)piece.Address + done);
+                    if (read.Raw == 0 && job.IsFile) // the rest of the last page
+                    {
+                        new Span<byte>(_buffer + bytes + done, piece.LengthBytes - done).Clear();
+                        break;
+                    }
+
                     if (read.Raw <= 0)
                     {
                         job.Fail("its memory cannot be read", read.Errno, piece.Address);

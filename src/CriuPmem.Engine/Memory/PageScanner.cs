@@ -8,6 +8,8 @@ internal sealed unsafe class PageScanner : IDisposable
     private const uint PAGEMAP_SCAN = 0xC0606610;
     private const int RegionsPerCall = 4096;
 
+    private static bool s_knowsGuards = true;
+
     private readonly Region* _regions = (Region*)NativeMemory.Alloc(RegionsPerCall, (nuint)sizeof(Region));
 
     /// <summary>Page categories (PAGE_IS_…).</summary>
@@ -17,29 +19,36 @@ internal sealed unsafe class PageScanner : IDisposable
         None = 0, WpAllowed = 1, Written = 2, File = 4, Present = 8, Swapped = 16, PfnZero = 32, Huge = 64, SoftDirty = 128, Guard = 256,
     }
 
-    /// <summary>Pages seen so far, saved or not.</summary>
+    /// <summary>Pages found so far.</summary>
     public long ScannedPages { get; private set; }
 
     /// <summary>Calls <paramref name="visit"/> for each run of pages between two addresses that are the process's own.</summary>
     /// <param name="pagemap">/proc/PID/pagemap, open.</param>
     /// <param name="start">First address.</param>
     /// <param name="end">Address after the last.</param>
-    /// <param name="visit">Gets start and end of a run of anonymous pages in memory or swap that are not the zero page.</param>
-    public void OwnPages(int pagemap, ulong start, ulong end, Action<ulong, ulong> visit)
+    /// <param name="visit">
+    /// Gets start and end of a run of anonymous pages in memory or swap that are not the zero page, and whether it is a
+    /// guard region (MADV_GUARD_INSTALL) instead.
+    /// </param>
+    public void OwnPages(int pagemap, ulong start, ulong end, Action<ulong, ulong, bool> visit)
     {
-        Scan(pagemap, start, end, inverted: Category.File | Category.PfnZero, all: Category.File | Category.PfnZero,
-            any: Category.Present | Category.Swapped, told: Category.None, (from, to, _) => visit(from, to));
-        ScannedPages += (long)((end - start) / PageSize);
-    }
+        Category guard = s_knowsGuards ? Category.Guard : Category.None;
+        SysResult scanned = Scan(pagemap, start, end, inverted: Category.File | Category.PfnZero, all: Category.File | Category.PfnZero,
+            any: Category.Present | Category.Swapped | guard, told: guard, visit);
+        if (scanned.Errno == Errno.EINVAL && s_knowsGuards)
+        {
+            s_knowsGuards = false; // a kernel before 6.15 has no such category
+            OwnPages(pagemap, start, end, visit);
+            return;
+        }
 
-    /// <summary>Calls <paramref name="visit"/> for each run of guard pages (MADV_GUARD_INSTALL) between two addresses.</summary>
-    public void GuardPages(int pagemap, ulong start, ulong end, Action<ulong, ulong> visit) =>
-        Scan(pagemap, start, end, Category.None, Category.Guard, Category.None, Category.None, (from, to, _) => visit(from, to));
+        scanned.OrThrow("ioctl(PAGEMAP_SCAN)", "pagemap");
+    }
 
     /// <inheritdoc />
     public void Dispose() => NativeMemory.Free(_regions);
 
-    private void Scan(int pagemap, ulong start, ulong end, Category inverted, Category all, Category any, Category told, Action<ulong, ulong, Category> visit)
+    private SysResult Scan(int pagemap, ulong start, ulong end, Category inverted, Category all, Category any, Category told, Action<ulong, ulong, bool> visit)
     {
         var request = new Request
         {
@@ -54,11 +63,19 @@ internal sealed unsafe class PageScanner : IDisposable
                 throw new CheckpointException(ErrorCode.KernelFeature, "this kernel lacks PAGEMAP_SCAN") { Remedy = "Use Linux 6.7 or newer" };
             }
 
-            found.OrThrow("ioctl(PAGEMAP_SCAN)", "pagemap");
-            for (int i = 0; i < found.Value; i++) visit(_regions[i].Start, _regions[i].End, (Category)_regions[i].Categories);
-            if (request.WalkEnd <= request.Start) break;
-            request.Start = request.WalkEnd;
+            if (found.Failed) return found;
+            for (int i = 0; i < found.Value; i++)
+            {
+                ScannedPages += (long)((_regions[i].End - _regions[i].Start) / PageSize);
+                visit(_regions[i].Start, _regions[i].End, ((Category)_regions[i].Categories & Category.Guard) != 0);
+            }
+
+            // walk_end is stale when more than 512 regions are found in one call (6.18): the last region tells instead.
+            if (found.Value < RegionsPerCall) break;
+            request.Start = _regions[found.Value - 1].End;
         }
+
+        return default;
     }
 
     /// <summary>struct page_region.</summary>

@@ -10,6 +10,7 @@ internal static class FileKinds
     public static IReadOnlyList<FileKind> All { get; } =
     [
         new RegularFile(),
+        new MemoryFile(),
     ];
 
     private static readonly FileKind?[] s_byType = ByType();

@@ -1,5 +1,7 @@
 using CriuPmem.Engine.Dump;
+using CriuPmem.Engine.Restore;
 using CriuPmem.Images.Messages;
+using CriuPmem.Remote;
 
 namespace CriuPmem.Engine.Resources;
 
@@ -7,8 +9,8 @@ namespace CriuPmem.Engine.Resources;
 /// <remarks>
 /// A task stopped inside a call shows rax = -ERESTART…; on resume the kernel restarts the call by itself. In a restored
 /// task nothing does: the image has the task stand before its call again. ERESTART_RESTARTBLOCK depends on state in the
-/// kernel (the end of the wait): the image says -EINTR, as the peer does, and our own field has the call armed again
-/// (<see cref="ThreadMoreEntry.RestartCall"/>).
+/// kernel (the end of the wait): the image says -EINTR, as the peer does, and our own field
+/// (<see cref="ThreadMoreEntry.RestartCall"/>) has the call made again.
 /// </remarks>
 internal static class InterruptedCall
 {
@@ -36,25 +38,88 @@ internal static class InterruptedCall
     }
 
     /// <summary>The registers as a restored task shall have them.</summary>
-    public static UserRegs ForImage(in UserRegs registers, ThreadCoreEntry core)
+    public static UserRegs ForImage(DumpThread thread)
     {
-        UserRegs image = registers;
-        if ((long)registers.orig_rax < 0) return image;
-        switch (-(long)registers.rax)
+        UserRegs image = thread.Task.Registers;
+        if ((long)image.orig_rax < 0) return image;
+        switch (-(long)image.rax)
         {
             case (long)Errno.ERESTARTSYS or (long)Errno.ERESTARTNOINTR or (long)Errno.ERESTARTNOHAND:
-                image.rax = registers.orig_rax;
+                image.rax = image.orig_rax;
                 image.rip -= SyscallInstructionBytes;
                 break;
             case (long)Errno.ERESTART_RESTARTBLOCK:
+                long number = (long)image.orig_rax;
                 image.rax = unchecked((ulong)-(long)Errno.EINTR);
-                (core.More ??= new ThreadMoreEntry()).RestartCall = (uint)registers.orig_rax;
+                if (number == SyscallNumber.restart_syscall) number = OriginalNumber(thread.Process, image);
+                if (number >= 0) (thread.Core.ThreadCore.More ??= new ThreadMoreEntry()).RestartCall = (uint)number;
                 break;
         }
 
         return image;
     }
 
-    /// <summary>True when the image asks for a call that waits on a kernel timer to be armed again.</summary>
-    public static bool IsWanted(ThreadCoreEntry core) => core.More is { HasRestartCall: true };
+    /// <summary>
+    /// Has a restored thread make its call again. The time that had passed is not known and waited for again, never less,
+    /// unless the call had written down what was left (nanosleep(2)): then the call is made with that, stopped where it
+    /// waits, and the kernel's restart block is the new task's own.
+    /// </summary>
+    /// <param name="thread">The thread, its final registers set but not put back.</param>
+    /// <param name="instruction">A <c>syscall</c> instruction in its memory.</param>
+    public static void Restore(RestoreThread thread, RemoteAddress instruction)
+    {
+        if (thread.Core.ThreadCore.More is not { HasRestartCall: true } more) return;
+        ref UserRegs final = ref thread.Task.Registers;
+        switch (more.RestartCall)
+        {
+            case SyscallNumber.nanosleep when final.rsi != 0:
+                Arm(thread.Task, instruction, more.RestartCall, (long)final.rsi, (long)final.rsi, 0, 0);
+                break;
+            case SyscallNumber.clock_nanosleep when final.r10 != 0 && final.rsi == 0:
+                Arm(thread.Task, instruction, more.RestartCall, (long)final.rdi, 0, (long)final.r10, (long)final.r10);
+                break;
+            default:
+                final.rax = more.RestartCall;
+                final.orig_rax = ulong.MaxValue;
+                final.rip -= SyscallInstructionBytes;
+                break;
+        }
+    }
+
+    private static void Arm(Tracee task, RemoteAddress instruction, long number, long a, long b, long c, long d)
+    {
+        UserRegs final = task.Registers;
+        long result = task.InterruptCall(instruction, number, a, b, c, d, 0, 0);
+        final.rax = (ulong)result;
+        final.orig_rax = result == -(long)Errno.ERESTART_RESTARTBLOCK ? (ulong)number : ulong.MaxValue;
+        task.Registers = final;
+    }
+
+    /// <summary>
+    /// The call that a thread in restart_syscall(2), after an earlier stop, had made: by the instruction that loads its
+    /// number where that stands before the call, else by its arguments; -1 when they fit several.
+    /// </summary>
+    private static long OriginalNumber(DumpProcess process, in UserRegs registers)
+    {
+        Span<byte> code = stackalloc byte[7]; // mov eax, imm32; syscall
+        if (process.TryRead(registers.rip - 7, code) && code[0] == 0xB8 && code[5] == 0x0F && code[6] == 0x05)
+        {
+            int number = BitConverter.ToInt32(code[1..]);
+            if (number is SyscallNumber.nanosleep or SyscallNumber.clock_nanosleep or SyscallNumber.poll or SyscallNumber.futex) return number;
+        }
+
+        bool IsTime(ulong address, in DumpProcess of)
+        {
+            Span<byte> time = stackalloc byte[16];
+            return address >= PageSize && of.TryRead(address, time) && BitConverter.ToInt64(time) >= 0 && BitConverter.ToUInt64(time[8..]) < 1_000_000_000;
+        }
+
+        const ulong futexCommands = 0x7F;
+        var fits = new List<long>();
+        if (IsTime(registers.rdi, process) && (registers.rsi == 0 || registers.rsi >= PageSize)) fits.Add(SyscallNumber.nanosleep);
+        if ((long)(int)registers.rdi is > -0x10000000 and < 16 && registers.rsi <= 1 && IsTime(registers.rdx, process)) fits.Add(SyscallNumber.clock_nanosleep);
+        if (registers.rdi >= PageSize && registers.rsi < 1024 && (registers.rsi & futexCommands) is 0 or 9 && IsTime(registers.r10, process)) fits.Add(SyscallNumber.futex);
+        else if (registers.rsi < PageSize && (int)registers.rdx > 0) fits.Add(SyscallNumber.poll);
+        return fits.Count == 1 ? fits[0] : -1;
+    }
 }

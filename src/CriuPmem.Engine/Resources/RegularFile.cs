@@ -46,7 +46,7 @@ internal sealed class RegularFile : FileKind
         // What made the file must not happen again; O_NOFOLLOW only belongs to links opened as such.
         int flags = (int)reg.Flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY | FASYNC | (O_TMPFILE & ~O_DIRECTORY));
         if ((reg.Flags & O_PATH) == 0) flags &= ~O_NOFOLLOW;
-        SysResult opened = Sys.OpenAt(AT_FDCWD, path, flags | O_NOCTTY);
+        SysResult opened = context.Remapped.Open(reg, flags | O_NOCTTY);
         if (opened.Failed)
         {
             throw new CheckpointException(ErrorCode.FileMissing, "a file that the program had open cannot be opened again")

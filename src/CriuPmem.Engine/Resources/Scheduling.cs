@@ -9,8 +9,9 @@ namespace CriuPmem.Engine.Resources;
 /// <summary>How a thread is scheduled: policy, priority, nice value (sched_setattr(2)), CPUs, I/O priority.</summary>
 internal sealed unsafe class Scheduling : TaskState
 {
-    private const int IOPRIO_WHO_PROCESS = 1, MaxCpuBytes = 1024;
+    private const int IOPRIO_WHO_PROCESS = 1, PRIO_PROCESS = 0, MaxCpuBytes = 1024;
     private const ulong SCHED_FLAG_RESET_ON_FORK = 1;
+    private const uint SCHED_RESET_ON_FORK = 0x40000000;
 
     /// <inheritdoc />
     public override Action? Dump(SyscallBatch batch, DumpThread thread)
@@ -20,10 +21,10 @@ internal sealed unsafe class Scheduling : TaskState
         ThreadMoreEntry more = core.More ??= new ThreadMoreEntry();
         SchedAttr attributes;
         Syscall.Invoke(SyscallNumber.sched_getattr, tid, (long)&attributes, sizeof(SchedAttr), 0).OrThrow("sched_getattr", thread.Process.ToString());
-        core.SchedPolicy = attributes.Policy;
-        core.SchedNice = attributes.Nice;
+        core.SchedNice = (int)thread.Stat.Nice; // sched_getattr tells it for ordinary policies only
         if (attributes.Priority != 0) core.SchedPrio = attributes.Priority;
-        if ((attributes.Flags & SCHED_FLAG_RESET_ON_FORK) != 0) more.SchedFlags = SCHED_FLAG_RESET_ON_FORK;
+        bool resets = (attributes.Flags & SCHED_FLAG_RESET_ON_FORK) != 0;
+        core.SchedPolicy = attributes.Policy | (resets ? SCHED_RESET_ON_FORK : 0); // as sched_getscheduler(2) tells it
         if (attributes.Policy == 6) // SCHED_DEADLINE
         {
             more.SchedRuntime = attributes.Runtime;
@@ -47,10 +48,10 @@ internal sealed unsafe class Scheduling : TaskState
         var attributes = new SchedAttr
         {
             SizeBytes = (uint)sizeof(SchedAttr),
-            Policy = core.SchedPolicy,
+            Policy = core.SchedPolicy & ~SCHED_RESET_ON_FORK,
             Nice = core.SchedNice,
             Priority = core.SchedPrio,
-            Flags = core.More?.SchedFlags ?? 0,
+            Flags = (core.SchedPolicy & SCHED_RESET_ON_FORK) != 0 ? SCHED_FLAG_RESET_ON_FORK : 0,
             Runtime = core.More?.SchedRuntime ?? 0,
             Deadline = core.More?.SchedDeadline ?? 0,
             Period = core.More?.SchedPeriod ?? 0,
@@ -60,6 +61,8 @@ internal sealed unsafe class Scheduling : TaskState
             fixed (byte* mask = more.Affinity.Span) Affinity(thread, tid, mask, more.Affinity.Length);
         }
 
+        // Of real-time and idle tasks too: they have it back when their policy changes.
+        Syscall.Invoke(SyscallNumber.setpriority, PRIO_PROCESS, tid, core.SchedNice).OrThrow("setpriority", $"{thread.Process}");
         Syscall.Invoke(SyscallNumber.sched_setattr, tid, (long)&attributes, 0).OrThrow("sched_setattr", $"{thread.Process}");
         if (core.More is { HasIoPriority: true, IoPriority: not 0 })
         {

@@ -9,6 +9,8 @@ namespace CriuPmem.Engine.Resources;
 /// <summary>What a process does at each signal (rt_sigaction(2)); shared by its threads.</summary>
 internal sealed class SignalActions : TaskState
 {
+    private const ulong SIG_IGN = 1;
+
     /// <inheritdoc />
     public override Action? Dump(SyscallBatch batch, DumpThread thread)
     {
@@ -44,6 +46,10 @@ internal sealed class SignalActions : TaskState
             calls.Must($"restoring the action for signal {signal}", SyscallNumber.rt_sigaction, signal, calls.Batch.Data(action), 0, 8);
         }
     }
+
+    /// <summary>Whether a restored process ignores SIGTRAP, which forbids single steps.</summary>
+    public static bool IgnoresTrap(RestoreThread leader) =>
+        leader.Core.Tc.Sigactions.Count >= SIGTRAP && leader.Core.Tc.Sigactions[SIGTRAP - 1].Sigaction == SIG_IGN;
 
     private static IEnumerable<int> Changeable()
     {

@@ -8,6 +8,7 @@ internal sealed class FileOpener : IDisposable
 {
     private readonly Dictionary<uint, FileEntry> _entries = [];
     private readonly Dictionary<uint, int> _open = [];
+    private readonly Dictionary<(uint Id, uint Flags), int> _mapped = [];
     private readonly RestoreContext _context;
 
     /// <summary>Indexes the images' files.</summary>
@@ -37,6 +38,17 @@ internal sealed class FileOpener : IDisposable
         return fd;
     }
 
+    /// <summary>The engine's descriptor of a file for mapping it, opened with <paramref name="flags"/> (O_RDONLY, O_RDWR).</summary>
+    public int OpenMapped(uint id, uint flags)
+    {
+        int fd = Open(id);
+        if ((Entry(id).Reg?.Flags & O_ACCMODE) == (flags & O_ACCMODE)) return fd;
+        if (_mapped.TryGetValue((id, flags), out int mapped)) return mapped;
+        mapped = (int)Sys.OpenAt(AT_FDCWD, $"/proc/self/fd/{fd}", (int)flags & O_ACCMODE).OrThrow("open", $"files.img, file {id}");
+        _mapped.Add((id, flags), mapped);
+        return mapped;
+    }
+
     /// <summary>Puts a made open file under an id: one object that comes as several files (pipes, socket pairs).</summary>
     public void Put(uint id, int fd) => _open.Add(id, fd);
 
@@ -50,6 +62,8 @@ internal sealed class FileOpener : IDisposable
     public void Dispose()
     {
         foreach (int fd in _open.Values) Sys.Close(fd);
+        foreach (int fd in _mapped.Values) Sys.Close(fd);
         _open.Clear();
+        _mapped.Clear();
     }
 }

@@ -1,4 +1,4 @@
-using System.Globalization;
+using CriuPmem.Engine.Memory;
 using CriuPmem.Images;
 using CriuPmem.Images.Messages;
 
@@ -7,8 +7,6 @@ namespace CriuPmem.Engine.Restore;
 /// <summary>What the parts of one restore share.</summary>
 internal sealed class RestoreContext : IDisposable
 {
-    private readonly int _ownSession, _ownGroup;
-
     /// <summary>Creates the context of one restore from checked images.</summary>
     public RestoreContext(RestoreOptions options, SnapshotReader reader, SnapshotContents contents)
     {
@@ -18,13 +16,13 @@ internal sealed class RestoreContext : IDisposable
         using ProcDirectory self = ProcDirectory.TryOpen(Sys.GetPid())!;
         OwnStatus = self.Status()!;
         ProcStat stat = self.Stat()!;
-        _ownSession = stat.SessionId;
-        _ownGroup = stat.GroupId;
-        byte[] buffer = new byte[16];
-        SysResult read = Sys.ReadFile(AT_FDCWD, "/proc/sys/kernel/cap_last_cap", ref buffer);
-        LastCapability = read.Failed ? 40 : int.Parse(System.Text.Encoding.ASCII.GetString(buffer, 0, read.Value), CultureInfo.InvariantCulture);
+        OwnSession = stat.SessionId;
+        OwnGroup = stat.GroupId;
+        LastCapability = Sys.ReadNumber("/proc/sys/kernel/cap_last_cap", 40);
         Files = new FileOpener(this);
+        Remapped = new RemappedFiles(this);
         Transport = new Transport();
+        MemoryFiles = new MemoryFiles(this);
     }
 
     /// <summary>What the user asked for.</summary>
@@ -39,11 +37,22 @@ internal sealed class RestoreContext : IDisposable
     /// <summary>The engine's own status, which new tasks inherit.</summary>
     public ProcStatus OwnStatus { get; }
 
+    /// <summary>The engine's own session and process group.</summary>
+    public int OwnSession { get; }
+
+    /// <inheritdoc cref="OwnSession" />
+    public int OwnGroup { get; }
+
     /// <summary>The highest capability that this kernel knows.</summary>
     public int LastCapability { get; }
 
     /// <summary>The open files.</summary>
     public FileOpener Files { get; }
+
+    /// <summary>The memory files (memfd_create(2)).</summary>
+    public MemoryFiles MemoryFiles { get; }
+    /// <summary>Deleted files, and how they are opened.</summary>
+    public RemappedFiles Remapped { get; }
 
     /// <summary>The way of descriptors into the tasks.</summary>
     public Transport Transport { get; }
@@ -58,10 +67,10 @@ internal sealed class RestoreContext : IDisposable
     public EngineLog Log => Options.Log;
 
     /// <summary>The session for a saved one: with --shell-job, the engine's own for one that lies outside the tree.</summary>
-    public int MapSession(int saved) => IsOutside(saved) ? _ownSession : saved;
+    public int MapSession(int saved) => IsOutside && saved == Root.Entry.Sid ? OwnSession : saved;
 
     /// <summary>The process group for a saved one, likewise.</summary>
-    public int MapGroup(int saved) => IsOutside(saved) ? _ownGroup : saved;
+    public int MapGroup(int saved) => IsOutside && saved == Root.Entry.Pgid && !Contents.Cores.ContainsKey((uint)saved) ? OwnGroup : saved;
 
     /// <summary>Sets who is told of an open file's events (F_SETOWN, F_SETSIG, O_ASYNC).</summary>
     public unsafe void RestoreOwner(int fd, FownEntry? owner, uint flags)
@@ -75,14 +84,20 @@ internal sealed class RestoreContext : IDisposable
     /// <summary>Owners to be set when their processes exist: descriptor, owner, the file's flags.</summary>
     public List<(long Fd, FownEntry Owner, uint Flags)> Owners { get; } = [];
 
+    /// <summary>Work for the time when every process has its memory and its descriptors: what they are told then is new.</summary>
+    public List<Action> WhenTasksAreEquipped { get; } = [];
+
     /// <inheritdoc />
     public void Dispose()
     {
         Files.Dispose();
+        MemoryFiles.Dispose();
+        Remapped.Dispose();
         Transport.Dispose();
         foreach (RestoreProcess process in Processes) process.Dispose();
         foreach ((long fd, _, _) in Owners) Sys.Close((int)fd);
     }
 
-    private bool IsOutside(int id) => Options.ShellJob && !Contents.Cores.ContainsKey((uint)id);
+    /// <summary>The root's session lies outside the tree: a shell's job.</summary>
+    private bool IsOutside => Options.ShellJob && Root.Entry.Sid != Root.Entry.Pid;
 }

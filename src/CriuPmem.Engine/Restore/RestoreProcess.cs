@@ -27,6 +27,9 @@ internal sealed class RestoreProcess(RestoreContext context, PstreeEntry entry, 
     /// <summary>The process group it shall be in.</summary>
     public int GroupId => Context.MapGroup((int)Entry.Pgid);
 
+    /// <summary>The session in which it was born: its maker's at that time.</summary>
+    public int BirthSessionId { get; set; }
+
     /// <summary>Its parent in the tree; null for the root.</summary>
     public RestoreProcess? Parent { get; init; }
 
@@ -47,6 +50,9 @@ internal sealed class RestoreProcess(RestoreContext context, PstreeEntry entry, 
 
     /// <summary>Its memory; null for a zombie.</summary>
     public MmEntry? Memory { get; init; }
+
+    /// <summary>Guard regions (MADV_GUARD_INSTALL): start and end.</summary>
+    public List<(ulong Start, ulong End)> Guards { get; } = [];
 
     /// <summary>The scratch mapping in its memory.</summary>
     public RemoteSpace Space { get; set; } = null!;

@@ -1,3 +1,4 @@
+using CriuPmem.Images;
 using CriuPmem.Images.Messages;
 
 namespace CriuPmem.Engine.Restore;
@@ -5,6 +6,8 @@ namespace CriuPmem.Engine.Restore;
 /// <summary>Turns checked images into the tree that is to be built, and refuses what cannot be.</summary>
 internal static class RestoreTree
 {
+    private const int PatienceMs = 3000;
+
     /// <summary>Fills the context's processes.</summary>
     public static void Plan(RestoreContext context)
     {
@@ -23,12 +26,26 @@ internal static class RestoreTree
             context.Processes.Add(process);
             foreach (uint tid in Threads(process)) process.Threads.Add(new RestoreThread(process, (int)tid, context.Contents.Cores[tid]));
             CheckNamespaces(context, process);
+            TakeGuards(process);
         }
 
         foreach (RestoreProcess process in context.Processes)
         {
             foreach (RestoreThread thread in process.Threads) CheckFree(thread);
             CheckSession(context, process);
+        }
+    }
+
+    /// <summary>In the images guard regions stand among the mappings, though they lie inside of them.</summary>
+    private static void TakeGuards(RestoreProcess process)
+    {
+        if (process.Memory is null) return;
+        for (int i = process.Memory.Vmas.Count - 1; i >= 0; i--)
+        {
+            VmaEntry vma = process.Memory.Vmas[i];
+            if (((VmaStatus)vma.Status & VmaStatus.Guard) == 0) continue;
+            process.Guards.Add((vma.Start, vma.End));
+            process.Memory.Vmas.RemoveAt(i);
         }
     }
 
@@ -58,6 +75,9 @@ internal static class RestoreTree
     {
         using ProcDirectory? holder = ProcDirectory.TryOpen(thread.Tid);
         if (holder is null) return;
+        // What was killed by the dump is gone only when its parent has waited for it, and inits take their time.
+        for (int waited = 0; waited < PatienceMs && holder.Stat() is { State: 'Z' or 'X' }; waited++) Sys.SleepMicroseconds(1000);
+        if (holder.Stat() is null) return;
         string who = holder.Stat()?.Comm ?? "another process";
         throw thread.Process.Fail(
             ErrorCode.PidInUse, $"its number {thread.Tid} is in use by {who}",

@@ -16,6 +16,9 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
 {
     private readonly MemoryRestore _memory = new(context);
     private readonly List<RestoreProcess> _born = [];
+    private readonly List<RestoreProcess> _deferred = [];
+    private readonly HashSet<uint> _filled = []; // descriptor tables that are complete
+    private StandIns _standIns = null!;
     private RemoteAddress _scratch;
     private bool _committed;
 
@@ -26,10 +29,14 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
     public void Build()
     {
         _scratch = ScratchAddress.Find(context);
+        _standIns = new StandIns(context, _scratch);
         context.Transport.PlaceTaskEnd(HighestDescriptor() + Transport.MaxPerMessage + 1);
         BearRoot();
+        context.Root.BirthSessionId = context.OwnSession;
         Grow(context.Root, null);
+        BearDeferred();
         JoinGroups();
+        _standIns.EndLeaders();
         foreach (RestoreProcess process in Enumerable.Reverse(_born))
         {
             if (process.IsZombie) Zombie.Make(process);
@@ -45,6 +52,7 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
             if (!process.IsZombie) Equip(process);
         }
 
+        foreach (Action step in context.WhenTasksAreEquipped) step();
         SetOwners();
         foreach (RestoreProcess process in _born)
         {
@@ -62,6 +70,7 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
             if (stopped) Sys.Kill(process.Pid, process.Core.Tc.HasStopSigno ? (int)process.Core.Tc.StopSigno : SIGSTOP);
         }
 
+        context.Remapped.Commit();
         _committed = true;
         foreach (RestoreProcess process in _born)
         {
@@ -74,6 +83,7 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
     public void Dispose()
     {
         if (_committed) return;
+        _standIns?.Dispose();
         foreach (RestoreProcess process in _born) Sys.Kill(process.Pid, SIGKILL);
         foreach (RestoreProcess process in Enumerable.Reverse(_born))
         {
@@ -121,67 +131,159 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
     /// <param name="inheritsFrom">Its parent, when it was born with that one's memory built.</param>
     private void Grow(RestoreProcess process, RestoreProcess? inheritsFrom)
     {
-        if (process.IsZombie) return;
-        if (process.SessionId == process.Pid)
+        var children = new List<RestoreProcess>();
+        foreach (RestoreProcess child in process.Children)
         {
-            foreach (RestoreProcess child in process.Children.Where(child => child.SessionId != process.SessionId && child.SessionId != child.Pid)) Bear(process, child, false);
-            Call(process, "setsid", SyscallNumber.setsid);
+            bool ofBirthSession = child.SessionId == process.BirthSessionId && process.SessionId != process.BirthSessionId;
+            if (ofBirthSession) Bear(process, child);
+            else if (child.SessionId == process.SessionId || child.SessionId == child.Pid) children.Add(child);
+            else _deferred.Add(child);
         }
+
+        if (process.SessionId == process.Pid) Call(process, "setsid", SyscallNumber.setsid);
+        if (process.IsZombie) return;
 
         // A child that shares no page is born while there is little to copy; the others when there is something to share.
         var sharing = new List<RestoreProcess>();
-        foreach (RestoreProcess child in process.Children.Where(child => !child.IsBorn))
+        foreach (RestoreProcess child in children)
         {
             if (inheritsFrom is not null || Inheritance.Shares(context, process, child) || SharesMemory(process, child)) sharing.Add(child);
-            else Bear(process, child, false);
+            else Bear(process, child);
         }
 
         if (process.MemoryOwner is null) _memory.Build(process, inheritsFrom);
         foreach (RestoreProcess child in sharing) Bear(process, child, !SharesMemory(process, child));
     }
 
+    /// <summary>
+    /// Bears those whose session is not one that their parent had: by another member of it, or by one that stands in for
+    /// its ended leader.
+    /// </summary>
+    private void BearDeferred()
+    {
+        for (bool any = true; any && _deferred.Count > 0;)
+        {
+            any = false;
+            foreach (RestoreProcess child in _deferred.ToArray())
+            {
+                if (!BearByOther(child)) continue;
+                _deferred.Remove(child);
+                any = true;
+            }
+        }
+
+        if (_deferred.Count == 0) return;
+        RestoreProcess stuck = _deferred[0];
+        throw stuck.Fail(ErrorCode.ImageUnsupported, $"session {stuck.SessionId} cannot be entered from its parent {stuck.Parent}, and such a tree cannot be built yet");
+    }
+
+    private bool BearByOther(RestoreProcess child)
+    {
+        RestoreProcess parent = child.Parent!;
+        RestoreProcess? sibling = null, descendant = null;
+        bool known = context.Processes.Exists(process => process.Pid == child.SessionId);
+        foreach (RestoreProcess member in _born)
+        {
+            if (member.SessionId != child.SessionId || member.IsZombie) continue;
+            if (member.Parent == parent) sibling ??= member;
+            for (RestoreProcess? above = member.Parent; above is not null; above = above.Parent)
+            {
+                if (above == parent) descendant ??= member;
+            }
+        }
+
+        if (sibling is not null)
+        {
+            Bear(sibling, child, siblings: true);
+        }
+        else if (descendant is not null)
+        {
+            StandIns.StandIn maker = _standIns.BearNameless(descendant);
+            BearBy(maker.Task, maker.Space, child, 0);
+            Call(parent, "prctl(PR_SET_CHILD_SUBREAPER)", SyscallNumber.prctl, PR_SET_CHILD_SUBREAPER, 1);
+            _standIns.End(maker);
+            Call(parent, "prctl(PR_SET_CHILD_SUBREAPER)", SyscallNumber.prctl, PR_SET_CHILD_SUBREAPER, 0);
+            child.BirthSessionId = child.SessionId;
+            Grow(child, null);
+        }
+        else if (!known)
+        {
+            StandIns.StandIn leader = _standIns.Leading(child.SessionId) ?? _standIns.FoundSession(parent, child.SessionId);
+            if (leader.Parent != parent) return false;
+            BearBy(leader.Task, leader.Space, child, CLONE_PARENT);
+            child.BirthSessionId = child.SessionId;
+            Grow(child, null);
+        }
+        else
+        {
+            return false;
+        }
+
+        return true;
+    }
+
     private static bool SharesMemory(RestoreProcess parent, RestoreProcess child) => child.Ids is not null && parent.Ids?.VmId == child.Ids.VmId;
 
-    private void Bear(RestoreProcess parent, RestoreProcess child, bool inherits)
+    /// <summary>Makes a process and all that descend from it.</summary>
+    /// <param name="maker">Who makes it: its parent, or a sibling.</param>
+    /// <param name="child">The process.</param>
+    /// <param name="inherits">It shall keep what it shares of the maker's memory.</param>
+    /// <param name="siblings">The maker is a sibling.</param>
+    private void Bear(RestoreProcess maker, RestoreProcess child, bool inherits = false, bool siblings = false)
     {
-        ulong share = Shared(parent, child);
-        var calls = new RemoteCalls(parent.Space, parent.Leader.Task);
+        ulong share = Shared(maker, child);
+        if ((share & CLONE_VM) != 0)
+        {
+            child.MemoryOwner = maker.MemoryOwner ?? maker;
+            child.Space = maker.Space;
+        }
+
+        child.BirthSessionId = Sys.GetSid(maker.Pid);
+        BearBy(maker.Leader.Task, maker.Space, child, share | (siblings ? CLONE_PARENT : 0));
+        Grow(child, inherits ? maker : null);
+    }
+
+    private void BearBy(Tracee maker, RemoteSpace space, RestoreProcess child, ulong flags)
+    {
+        var calls = new RemoteCalls(space, maker);
         calls.Room(160, 2);
         RemoteAddress setTid = calls.Batch.Data(child.Pid);
         RemoteAddress arguments = calls.Batch.Data(new CloneArgs
         {
-            flags = CLONE_PTRACE | share, exit_signal = SIGCHLD, set_tid = setTid.Value, set_tid_size = 1,
+            flags = CLONE_PTRACE | flags, exit_signal = (flags & CLONE_PARENT) == 0 ? (ulong)SIGCHLD : 0,
+            set_tid = setTid.Value, set_tid_size = 1,
         });
         calls.Must("clone3", SyscallNumber.clone3, arguments, Marshal.SizeOf<CloneArgs>());
         calls.Flush();
         child.Leader.Task = NewTask(child.Pid, child);
-        if ((share & CLONE_VM) != 0)
-        {
-            child.MemoryOwner = parent.MemoryOwner ?? parent;
-            child.Space = parent.Space;
-        }
-        else
-        {
-            child.Space = new RemoteSpace(_scratch, parent.Space.SyscallInstruction);
-        }
-
+        if (child.MemoryOwner is null) child.Space = new RemoteSpace(_scratch, space.SyscallInstruction);
         Born(child);
-        Grow(child, inherits ? parent : null);
     }
 
     /// <summary>The CLONE_ flags for what a child shares with its parent; refuses what only others share.</summary>
-    private static ulong Shared(RestoreProcess parent, RestoreProcess child)
+    private ulong Shared(RestoreProcess maker, RestoreProcess child)
     {
-        if (parent.Ids is null || child.Ids is null) return 0;
+        if (maker.Ids is not { } theirs || child.Ids is not { } own) return 0;
         ulong flags = 0;
-        if (child.Ids.VmId == parent.Ids.VmId) flags |= CLONE_VM;
-        if (child.Ids.FilesId == parent.Ids.FilesId) flags |= CLONE_FILES;
-        if (child.Ids.FsId == parent.Ids.FsId) flags |= CLONE_FS;
-        if (child.Ids.SighandId == parent.Ids.SighandId) flags |= CLONE_SIGHAND;
+        if (own.VmId == theirs.VmId) flags |= CLONE_VM;
+        if (own.FilesId == theirs.FilesId) flags |= CLONE_FILES;
+        if (own.FsId == theirs.FsId) flags |= CLONE_FS;
+        if (own.SighandId == theirs.SighandId) flags |= CLONE_SIGHAND;
+        foreach (RestoreProcess other in _born)
+        {
+            if (other.Ids is not { } others) continue;
+            bool elsewhere = (own.VmId == others.VmId && (flags & CLONE_VM) == 0) ||
+                (own.FilesId == others.FilesId && (flags & CLONE_FILES) == 0) ||
+                (own.FsId == others.FsId && (flags & CLONE_FS) == 0) ||
+                (own.SighandId == others.SighandId && (flags & CLONE_SIGHAND) == 0);
+            if (elsewhere) throw child.Fail(ErrorCode.ImageUnsupported, $"it shares memory, files or signal handlers with {other}, which is not its parent, and that cannot be restored yet");
+        }
+
         return flags;
     }
 
-    private static Tracee NewTask(int tid, RestoreProcess process)
+    /// <summary>Takes hold of a task that was cloned with CLONE_PTRACE.</summary>
+    internal static Tracee NewTask(int tid, RestoreProcess process)
     {
         var task = new Tracee(tid);
         TaskStop stop = task.Wait();
@@ -199,6 +301,14 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
     /// <summary>Process groups: leaders first, then everybody else.</summary>
     private void JoinGroups()
     {
+        var live = _born.Select(process => process.Pid).ToHashSet();
+        foreach (RestoreProcess process in _born)
+        {
+            int group = process.GroupId;
+            if (live.Contains(group) || group == context.OwnGroup || _standIns.Leading(group) is not null) continue;
+            _standIns.FoundGroup(process, group);
+        }
+
         foreach (RestoreProcess process in _born.OrderBy(process => process.GroupId == process.Pid ? 0 : 1))
         {
             int present = process.Proc.Stat()?.GroupId ?? 0;
@@ -233,12 +343,14 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
     private void Equip(RestoreProcess process)
     {
         var calls = new RemoteCalls(process.Space, process.Leader.Task);
-        bool ownsFiles = process.Parent?.Ids is null || process.Ids!.FilesId != process.Parent.Ids.FilesId;
-        if (process.Children.Exists(child => child.IsZombie)) Zombie.ForgetSignal(calls);
+        bool ownsFiles = _filled.Add(process.Ids!.FilesId);
+        if (process.Children.Exists(child => child.IsZombie) || _standIns.Reapers.Contains(process)) Zombie.ForgetSignal(calls);
         FileSystemView.Restore(context, process, calls);
         if (ownsFiles && context.Contents.Fdinfos.TryGetValue(process.Ids!.FilesId, out IReadOnlyList<FdinfoEntry>? table)) DescriptorTable.Fill(context, process, calls, table);
         foreach (Resources.TaskState state in TaskStates.OfProcess) state.Restore(calls, process.Leader);
+        process.Leader.Task.IgnoresTrap = SignalActions.IgnoresTrap(process.Leader);
         calls.Flush();
+        Seccomp.Restore(context, process);
         foreach (RestoreThread thread in Enumerable.Reverse(process.Threads))
         {
             var own = new RemoteCalls(process.Space, thread.Task);
@@ -276,9 +388,11 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
             thread.Task.SignalMask = thread.Core.ThreadCore.HasBlkSigset ? thread.Core.ThreadCore.BlkSigset : thread.Core.Tc.BlkSigset;
         }
 
-        if (process.MemoryOwner is null) process.Space.RemoveAt(process.Leader.Task, VdsoInstruction(process));
+        RemoteAddress instruction = VdsoInstruction(process);
+        if (process.MemoryOwner is null) process.Space.RemoveAt(process.Leader.Task, instruction);
         foreach (RestoreThread thread in process.Threads)
         {
+            InterruptedCall.Restore(thread, instruction);
             thread.Task.IsBorrowed = true;
             thread.Task.PutBack();
         }
@@ -286,7 +400,7 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
 
     private static RemoteAddress VdsoInstruction(RestoreProcess process)
     {
-        VmaEntry vdso = process.Memory!.Vmas.FirstOrDefault(vma => ((VmaStatus)vma.Status & VmaStatus.Vdso) != 0)
+        VmaEntry vdso = (process.MemoryOwner ?? process).Memory!.Vmas.FirstOrDefault(vma => ((VmaStatus)vma.Status & VmaStatus.Vdso) != 0)
             ?? throw process.Fail(ErrorCode.ImageUnsupported, "it was saved without a vDSO");
         return new RemoteAddress(vdso.Start + VdsoLayout.SyscallOffset);
     }

@@ -1296,7 +1296,6 @@ internal static partial class MessageSchemas
             F(1, "affinity", K.Bytes),
             F(2, "io_priority", K.UInt32),
             F(3, "timer_slack_ns", K.UInt64),
-            F(4, "sched_flags", K.UInt64),
             F(5, "sched_runtime", K.UInt64),
             F(6, "sched_deadline", K.UInt64),
             F(7, "sched_period", K.UInt64),

@@ -1,4 +1,5 @@
 using System.Buffers.Text;
+using System.Runtime.InteropServices;
 
 namespace CriuPmem.Kernel;
 
@@ -29,10 +30,7 @@ internal static class SmapsParser
             if (line.IsEmpty) continue;
             if (line[0] is >= (byte)'A' and <= (byte)'Z')
             {
-                if (line.StartsWith("VmFlags:"u8) && mappings.Count > 0)
-                {
-                    System.Runtime.InteropServices.CollectionsMarshal.AsSpan(mappings)[^1].Flags = ParseFlags(line[8..]);
-                }
+                if (mappings.Count > 0) Detail(line, ref CollectionsMarshal.AsSpan(mappings)[^1]);
             }
             else
             {
@@ -60,6 +58,16 @@ internal static class SmapsParser
         mapping.Name = line.IsEmpty ? "" : Unescape(line);
         return mapping.Start < mapping.End;
     }
+
+    private static void Detail(ReadOnlySpan<byte> line, ref MemoryMapping mapping)
+    {
+        if (line.StartsWith("VmFlags:"u8)) mapping.Flags = ParseFlags(line[8..]);
+        else if (line.StartsWith("Shared_Clean:"u8) || line.StartsWith("Shared_Dirty:"u8)) mapping.SharedKib += Kib(line[13..]);
+        else if (line.StartsWith("Anonymous:"u8)) mapping.AnonymousKib = Kib(line[10..]);
+    }
+
+    private static ulong Kib(ReadOnlySpan<byte> text) =>
+        Utf8Parser.TryParse(text.TrimStart((byte)' '), out ulong value, out _) ? value : 0;
 
     private static VmFlags ParseFlags(ReadOnlySpan<byte> text)
     {

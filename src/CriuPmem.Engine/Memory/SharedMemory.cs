@@ -1,0 +1,121 @@
+using System.Globalization;
+using CriuPmem.Engine.Dump;
+using CriuPmem.Engine.Restore;
+using CriuPmem.Images;
+using CriuPmem.Images.Messages;
+
+namespace CriuPmem.Engine.Memory;
+
+/// <summary>
+/// Contents of what lies in the kernel's own tmpfs (memory files, shared anonymous memory): each object once, in
+/// pagemap-shmem-ID.img and a pages file, whoever has it open or mapped.
+/// </summary>
+/// <remarks>Saved is what was ever written (lseek(2), SEEK_DATA); holes stay holes.</remarks>
+internal sealed unsafe class SharedMemory(DumpContext context)
+{
+    private const int MaxWriteBytes = 1 << 30; // Linux writes at most 2 GiB - 4 KiB in one call
+
+    private readonly Dictionary<(ulong Device, ulong Inode), uint> _ids = [];
+    private readonly HashSet<uint> _taken = [0];
+    private readonly List<Segment> _segments = [];
+
+    /// <summary>The id (shmid) of an object; notes that its contents are to be saved when it is new.</summary>
+    /// <param name="stat">The object.</param>
+    /// <param name="process">A process that has it.</param>
+    /// <param name="link">The link under /proc/PID that leads to it: fd/N, or map_files/START-END.</param>
+    /// <param name="what">For messages.</param>
+    public uint IdOf(in FileStat stat, DumpProcess process, string link, string what)
+    {
+        if (_ids.TryGetValue((stat.st_dev, stat.st_ino), out uint id)) return id;
+        // The inode's number, as the peer has it, unless another file system has the same.
+        id = (uint)stat.st_ino;
+        while (!_taken.Add(id)) id++;
+        _ids.Add((stat.st_dev, stat.st_ino), id);
+        if (stat.st_size > 0) _segments.Add(new Segment(id, process, link, what));
+        return id;
+    }
+
+    /// <summary>Saves all contents; returns how many pages there were.</summary>
+    public long Save(PageCopier copier)
+    {
+        long pages = 0;
+        foreach (Segment segment in _segments) pages += Save(segment, copier);
+        return pages;
+    }
+
+    /// <summary>Puts the contents of object <paramref name="id"/> into a new one, which has its size already.</summary>
+    /// <param name="context">The restore.</param>
+    /// <param name="id">The id (shmid).</param>
+    /// <param name="fd">A descriptor of the new object, open for writing; its position is not used.</param>
+    /// <returns>Bytes brought back.</returns>
+    public static long Restore(RestoreContext context, ulong id, int fd)
+    {
+        if (!context.Contents.SharedPagemaps.TryGetValue(id, out Pagemap? pagemap)) return 0;
+        string name = ImageKind.PagemapShmem.FileName((long)id);
+        Sys.Stat(fd, out FileStat stat).OrThrow("fstat", name);
+        using var pages = new OwnedFd(context.Reader.OpenRaw(ImageKind.Pages, pagemap.Head.PagesId, out long lengthBytes));
+        if (lengthBytes == 0) return 0;
+        byte* start = (byte*)Sys.Mmap(0, (ulong)lengthBytes, PROT_READ, MAP_SHARED, pages.Fd, 0).OrThrow("mmap", ImageKind.Pages.FileName(pagemap.Head.PagesId));
+        try
+        {
+            long at = 0, restored = 0;
+            foreach (PagemapEntry run in pagemap.Entries)
+            {
+                PageFlags flags = Pagemap.FlagsOf(run);
+                if ((flags & PageFlags.Parent) != 0) throw new CheckpointException(ErrorCode.ImageUnsupported, "incremental images (with a parent) cannot be restored yet") { Object = name };
+                if ((flags & PageFlags.Present) == 0) continue;
+                long bytes = (long)(Pagemap.PagesOf(run) * PageSize);
+                // The last page may reach beyond the end of the file.
+                long inside = Math.Min(bytes, stat.st_size - (long)run.Vaddr);
+                Write(fd, start + at, inside, (long)run.Vaddr, name);
+                at += bytes;
+                restored += Math.Max(0, inside);
+            }
+
+            return restored;
+        }
+        finally
+        {
+            Sys.Munmap((ulong)start, (ulong)lengthBytes);
+        }
+    }
+
+    private static void Write(int fd, byte* from, long bytes, long offset, string name)
+    {
+        for (long done = 0; done < bytes;)
+        {
+            int part = (int)Math.Min(bytes - done, MaxWriteBytes);
+            done += Sys.PWrite(fd, new ReadOnlySpan<byte>(from + done, part), offset + done).OrThrow("pwrite", name);
+        }
+    }
+
+    private long Save(Segment segment, PageCopier copier)
+    {
+        // Opened anew: a copy of the program's descriptor would share its position.
+        using OwnedFd file = Sys.OpenOrThrow(segment.Process.Proc.Fd, segment.Link, O_RDONLY);
+        List<PageRun> runs = Runs(file.Fd, segment.What);
+        uint pagesId = context.NextPagesId();
+        using (var pagemap = new PagemapWriter(context.Snapshot, ImageKind.PagemapShmem, segment.Id, pagesId))
+        {
+            foreach (PageRun run in runs) pagemap.Add(run.Start, run.LengthBytes / PageSize, PageFlags.Present);
+        }
+
+        using var pages = new OwnedFd(context.Snapshot.OpenRaw(ImageKind.Pages, pagesId, truncate: true));
+        return copier.CopyFile(segment.Process, runs, file.Fd, pages.Fd, string.Create(CultureInfo.InvariantCulture, $"{context.Options.ImagesDirectory}/{ImageKind.Pages.FileName(pagesId)}"));
+    }
+
+    private static List<PageRun> Runs(int fd, string what)
+    {
+        var runs = new List<PageRun>();
+        for (long end = 0; ;)
+        {
+            SysResult data = Sys.Seek(fd, end, SEEK_DATA);
+            if (data.Errno == Errno.ENXIO) return runs; // nothing but a hole is left
+            long start = data.OrThrow("lseek(SEEK_DATA)", what);
+            end = Sys.Seek(fd, start, SEEK_HOLE).OrThrow("lseek(SEEK_HOLE)", what);
+            runs.Add(new PageRun((ulong)start & ~(PageSize - 1), ((ulong)end + PageSize - 1) & ~(PageSize - 1), 0, true));
+        }
+    }
+
+    private sealed record Segment(uint Id, DumpProcess Process, string Link, string What);
+}

@@ -21,11 +21,11 @@ internal sealed record Command(int ExitCode, string Output, bool TimedOut)
         foreach ((string name, string value) in environment ?? new Dictionary<string, string>())
             start.Environment[name] = value;
         var output = new StringBuilder();
-        using var ends = new SemaphoreSlim(0);
+        int ends = 0;
         void Collect(object _, DataReceivedEventArgs line)
         {
             if (line.Data is null)
-                ends.Release();
+                Interlocked.Increment(ref ends);
             lock (output)
                 output.AppendLine(line.Data);
         }
@@ -41,10 +41,8 @@ internal sealed record Command(int ExitCode, string Output, bool TimedOut)
         if (!ended)
             process.Kill(entireProcessTree: true);
         // Not for long: what it left running may hold the pipes open.
-        for (int pipe = 0; pipe < 2; pipe++)
-            ends.Wait(200);
-        process.OutputDataReceived -= Collect;
-        process.ErrorDataReceived -= Collect;
+        for (int i = 0; i < 200 && Volatile.Read(ref ends) < 2; i++)
+            Thread.Sleep(1);
         lock (output)
             return new Command(ended ? process.ExitCode : -1, output.ToString(), !ended);
     }

@@ -68,6 +68,9 @@ internal sealed class SnapshotContents
     /// <summary>seccomp.img; null if it is not there.</summary>
     public SeccompEntry? Seccomp { get; set; }
 
+    /// <summary>timens-0.img, the clocks; null if it is not there.</summary>
+    public TimensEntry? TimeNs { get; set; }
+
     /// <summary>cgroup.img; null if it is not there.</summary>
     public CgroupEntry? Cgroup { get; set; }
 
@@ -93,6 +96,7 @@ internal sealed class SnapshotContents
             Memfds = reader.ReadAllIfPresent<MemfdInodeEntry>(ImageKind.Memfd),
             FileLocks = reader.ReadAllIfPresent<FileLockEntry>(ImageKind.FileLocks),
             Seccomp = ReadSingleIfPresent<SeccompEntry>(reader, ImageKind.Seccomp),
+            TimeNs = reader.LengthOf(ImageKind.TimeNs, 0) < 0 ? null : reader.ReadSingle<TimensEntry>(ImageKind.TimeNs, 0),
             Cgroup = ReadSingleIfPresent<CgroupEntry>(reader, ImageKind.Cgroup),
             HasParent = reader.HasParent(),
         };

@@ -63,6 +63,13 @@ internal static unsafe partial class Sys
         fixed (T* pointer = &argument) return Syscall.Invoke(SyscallNumber.ioctl, fd, request, (long)pointer);
     }
 
+    /// <summary>poll(2) of one descriptor, at once; the events that came, or 0.</summary>
+    public static short Poll(int fd, short events)
+    {
+        long request = (uint)fd | (long)events << 32; // struct pollfd: fd, events, revents
+        return Syscall.Invoke(SyscallNumber.poll, (long)(&request), 1, 0).Raw > 0 ? (short)(request >> 48) : (short)0;
+    }
+
     /// <summary>dup3(2).</summary>
     public static SysResult Dup3(int from, int to, int flags) => Syscall.Invoke(SyscallNumber.dup3, from, to, flags);
 

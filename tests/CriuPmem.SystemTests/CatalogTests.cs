@@ -1,3 +1,4 @@
+using CriuPmem.SystemTests.Failures;
 using CriuPmem.SystemTests.Programs;
 
 namespace CriuPmem.SystemTests;
@@ -19,7 +20,8 @@ public sealed class CatalogTests
     public void KnownGaps_EveryLine_NamesATest()
     {
         var subjects = Workload.All.Select(workload => workload.Name)
-            .Concat(RealProgram.All.Select(program => program.Name)).ToHashSet();
+            .Concat(RealProgram.All.Select(program => program.Name))
+            .Concat(KillTests.Subjects).ToHashSet();
         var directions = Direction.All.Select(direction => direction.Name).ToHashSet();
         Assert.DoesNotContain(KnownGaps.Listed, gap => !subjects.Contains(gap.Subject));
         Assert.DoesNotContain(KnownGaps.Listed, gap => !directions.Contains(gap.Direction));

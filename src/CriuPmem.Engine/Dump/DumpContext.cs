@@ -1,4 +1,5 @@
 using CriuPmem.Engine.Memory;
+using CriuPmem.Engine.Resources;
 using CriuPmem.Images;
 
 namespace CriuPmem.Engine.Dump;
@@ -19,6 +20,8 @@ internal sealed class DumpContext
         SharedMemory = new SharedMemory(this);
         MemoryFiles = new MemoryFileInodes(this);
         Deleted = new DeletedFiles(this);
+        Pipes = new PipeQueue(this, ImageKind.PipesData);
+        Fifos = new PipeQueue(this, ImageKind.FifoData);
     }
 
     /// <summary>What the user asked for.</summary>
@@ -41,8 +44,15 @@ internal sealed class DumpContext
 
     /// <summary>The memory files (memfd_create(2)).</summary>
     public MemoryFileInodes MemoryFiles { get; }
+
     /// <summary>Files that no path leads to any more.</summary>
     public DeletedFiles Deleted { get; }
+
+    /// <summary>The pipes and their contents.</summary>
+    public PipeQueue Pipes { get; }
+
+    /// <summary>The FIFOs and their contents.</summary>
+    public PipeQueue Fifos { get; }
 
     /// <summary>Where the dump tells what it does.</summary>
     public EngineLog Log => Options.Log;

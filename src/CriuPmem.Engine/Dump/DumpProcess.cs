@@ -4,8 +4,10 @@ using CriuPmem.Remote;
 namespace CriuPmem.Engine.Dump;
 
 /// <summary>One frozen process, and what is known of it.</summary>
-internal sealed class DumpProcess(int pid, ProcDirectory proc, ProcStat stat)
+internal sealed class DumpProcess(int pid, ProcDirectory proc, ProcStat stat) : IDisposable
 {
+    private OwnedFd? _pidFd;
+
     /// <summary>The process id, as the engine sees it.</summary>
     public int Pid { get; } = pid;
 
@@ -42,6 +44,9 @@ internal sealed class DumpProcess(int pid, ProcDirectory proc, ProcStat stat)
     /// <summary>What goes into mm-PID.img.</summary>
     public MmEntry Memory { get; } = new();
 
+    /// <summary>A pidfd of it (pidfd_open(2)).</summary>
+    public int PidFd => (_pidFd ??= new OwnedFd((int)Sys.PidfdOpen(Pid).OrThrow("pidfd_open", ToString()))).Fd;
+
     /// <summary>"name (pid)", for messages.</summary>
     public override string ToString() => $"{Stat.Comm} ({Pid})";
 
@@ -58,4 +63,12 @@ internal sealed class DumpProcess(int pid, ProcDirectory proc, ProcStat stat)
     /// <summary>An exception about this process.</summary>
     public CheckpointException Fail(ErrorCode code, string cause, string? remedy = null, string? what = null, Errno errno = Errno.None) =>
         new(code, cause) { Pid = Pid, ProcessName = Stat.Comm, Object = what, Remedy = remedy, Errno = errno };
+
+    /// <inheritdoc />
+    public void Dispose()
+    {
+        Proc.Dispose();
+        if (MemoryOwner is null) Space?.Dispose();
+        _pidFd?.Dispose();
+    }
 }

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using CriuPmem.Remote;
 
 namespace CriuPmem.Engine.Dump;
@@ -77,11 +78,7 @@ internal sealed class FrozenTree : IDisposable
     public void Dispose()
     {
         Release(FinalState.Running);
-        foreach (DumpProcess process in Processes)
-        {
-            process.Proc.Dispose();
-            if (process.MemoryOwner is null) process.Space?.Dispose();
-        }
+        foreach (DumpProcess process in Processes) process.Dispose();
     }
 
     private static void RemoveScratch(DumpProcess process)
@@ -220,6 +217,14 @@ internal sealed class FrozenTree : IDisposable
 
     private static CheckpointException NotStopping(DumpThread thread)
     {
+        string call = thread.Process.Proc.ReadText($"task/{thread.Task.Tid}/syscall")?.Split(' ')[0] ?? "";
+        if (int.TryParse(call, CultureInfo.InvariantCulture, out int number) && number is SyscallNumber.vfork or SyscallNumber.clone or SyscallNumber.clone3)
+        {
+            return thread.Process.Fail(
+                ErrorCode.CannotFreeze, $"thread {thread.Task.Tid} waits inside vfork until its child calls exec or ends, which cannot be saved",
+                "Try again a moment later, or raise --timeout");
+        }
+
         string where = thread.Process.Proc.ReadText($"task/{thread.Task.Tid}/wchan") ?? "?";
         return thread.Process.Fail(
             ErrorCode.CannotFreeze, $"thread {thread.Task.Tid} does not stop: it waits in the kernel ({where})",

@@ -54,19 +54,39 @@ internal sealed class OpenFile : IDisposable
         string? link = process.Proc.ReadLink(path);
         if (link is null || Sys.Stat(process.Proc.Fd, path, out FileStat stat).Failed) return null;
         var file = new OpenFile(process, fd, link, stat);
-        file.ReadInfo(process.Proc.ReadText($"fdinfo/{fd}") ?? "");
+        file.ReadInfo();
         return file;
+    }
+
+    /// <summary>Reads fdinfo, anew if it was read before.</summary>
+    public void ReadInfo()
+    {
+        Info = Process.Proc.ReadText(string.Create(CultureInfo.InvariantCulture, $"fdinfo/{Fd}")) ?? "";
+        _info.Clear();
+        foreach (string line in Info.Split('\n'))
+        {
+            int colon = line.IndexOf(':');
+            if (colon > 0) _info.TryAdd(line[..colon], line[(colon + 1)..].Trim());
+        }
+
+        Position = ulong.TryParse(Field("pos"), NumberStyles.None, CultureInfo.InvariantCulture, out ulong position) ? position : 0;
+        uint flags = Convert.ToUInt32(Field("flags") ?? "0", 8);
+        CloseOnExec = (flags & O_CLOEXEC) != 0;
+        Flags = flags & ~(uint)O_CLOEXEC;
     }
 
     /// <summary>A field of fdinfo, without its name; null when it is not there.</summary>
     public string? Field(string name) => _info.GetValueOrDefault(name);
 
+    /// <summary>A field of fdinfo that the kernel shows for files of its kind.</summary>
+    public string Required(string name) =>
+        Field(name) ?? throw Fail(ErrorCode.KernelFeature, $"the kernel does not tell its state ({name} in /proc/PID/fdinfo)");
+
     /// <summary>A copy of the descriptor in the engine's own table (pidfd_getfd(2)): the same open file description.</summary>
     public int Copy()
     {
         if (_copy is not null) return _copy.Fd;
-        using var pidfd = new OwnedFd((int)Sys.PidfdOpen(Process.Pid).OrThrow("pidfd_open", Process.ToString()));
-        _copy = new OwnedFd((int)Sys.PidfdGetFd(pidfd.Fd, Fd).OrThrow("pidfd_getfd", $"{Process}, {this}"));
+        _copy = new OwnedFd((int)Sys.PidfdGetFd(Process.PidFd, Fd).OrThrow("pidfd_getfd", $"{Process}, {this}"));
         return _copy.Fd;
     }
 
@@ -95,19 +115,4 @@ internal sealed class OpenFile : IDisposable
 
     /// <inheritdoc />
     public void Dispose() => _copy?.Dispose();
-
-    private void ReadInfo(string text)
-    {
-        Info = text;
-        foreach (string line in text.Split('\n'))
-        {
-            int colon = line.IndexOf(':');
-            if (colon > 0) _info.TryAdd(line[..colon], line[(colon + 1)..].Trim());
-        }
-
-        Position = ulong.TryParse(Field("pos"), NumberStyles.None, CultureInfo.InvariantCulture, out ulong position) ? position : 0;
-        uint flags = Convert.ToUInt32(Field("flags") ?? "0", 8);
-        CloseOnExec = (flags & O_CLOEXEC) != 0;
-        Flags = flags & ~(uint)O_CLOEXEC;
-    }
 }

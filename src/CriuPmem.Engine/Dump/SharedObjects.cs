@@ -6,16 +6,19 @@ namespace CriuPmem.Engine.Dump;
 /// <summary>Which kernel objects and namespaces each process has, and which of them it shares.</summary>
 internal sealed class SharedObjects
 {
+    private const string TimeName = "time";
+
     private static readonly (string Name, Action<TaskKobjIdsEntry, uint> Set)[] s_namespaces =
     [
         ("pid", (ids, id) => ids.PidNsId = id), ("net", (ids, id) => ids.NetNsId = id), ("ipc", (ids, id) => ids.IpcNsId = id),
-        ("uts", (ids, id) => ids.UtsNsId = id), ("time", (ids, id) => ids.TimeNsId = id), ("mnt", (ids, id) => ids.MntNsId = id),
+        ("uts", (ids, id) => ids.UtsNsId = id), (TimeName, (ids, id) => ids.TimeNsId = id), ("mnt", (ids, id) => ids.MntNsId = id),
         ("user", (ids, id) => ids.UserNsId = id), ("cgroup", (ids, id) => ids.CgroupNsId = id),
     ];
 
     private readonly Dictionary<string, uint> _namespaces = [];
     private readonly KernelObjects[] _objects = [new(KCMP_VM), new(KCMP_FILES), new(KCMP_FS), new(KCMP_SIGHAND)];
     private readonly Dictionary<(Kind, uint), DumpProcess> _first = [];
+    private string? _timeNamespace;
     private readonly uint[] _nextId = [1, 1, 1, 1];
 
     /// <summary>Kinds of objects that tasks share by clone(2)'s flags.</summary>
@@ -48,8 +51,15 @@ internal sealed class SharedObjects
             if (isNew) _first.Add(((Kind)kind, id), process);
         }
 
+        CheckTimeNamespace(process);
         foreach ((string name, Action<TaskKobjIdsEntry, uint> set) in s_namespaces)
         {
+            if (name == TimeName)
+            {
+                process.Ids.TimeNsId = EngineIds.TimeNsId; // its clocks are in timens-0.img, whichever namespace it is
+                continue;
+            }
+
             int known = _namespaces.Count;
             set(process.Ids, NamespaceId(process.Proc, name));
             if (_namespaces.Count > known)
@@ -86,6 +96,15 @@ internal sealed class SharedObjects
     }
 
     private uint IdOf(int pid, Kind kind, out bool isNew) => _objects[(int)kind].IdOf(pid, 0, () => _nextId[(int)kind]++, out isNew);
+
+    /// <summary>A tree may live in a time namespace of its own, as restored ones often do; but in one.</summary>
+    private void CheckTimeNamespace(DumpProcess process)
+    {
+        string link = process.Proc.ReadLink("ns/" + TimeName) ?? TimeName;
+        _timeNamespace ??= link;
+        if (link == _timeNamespace) return;
+        throw process.Fail(ErrorCode.UnsupportedNamespace, "it lives in another time namespace than its parent, and that cannot be saved yet");
+    }
 
     private uint NamespaceId(ProcDirectory proc, string name)
     {

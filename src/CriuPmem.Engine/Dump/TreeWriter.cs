@@ -61,7 +61,7 @@ internal sealed class TreeWriter(DumpContext context)
 
             foreach (DumpThread thread in process.Threads) snapshot.WriteSingle(ImageKind.Core, thread.Task.Tid, thread.Core);
             snapshot.WriteSingle(ImageKind.Ids, process.Pid, process.Ids);
-            snapshot.WriteSingle(ImageKind.Mm, process.Pid, (process.MemoryOwner ?? process).Memory);
+            if (process.MemoryOwner is null) snapshot.WriteSingle(ImageKind.Mm, process.Pid, process.Memory);
             snapshot.WriteSingle(ImageKind.Fs, process.Pid, _fs[process]);
             if (!_descriptors.TryGetValue(process, out List<FdinfoEntry>? descriptors)) continue;
             using ImageWriter fdinfo = snapshot.Create(ImageKind.Fdinfo, process.Ids.FilesId);
@@ -74,7 +74,7 @@ internal sealed class TreeWriter(DumpContext context)
         }
 
         snapshot.WriteSingle(ImageKind.Seccomp, 0, _seccomp);
-        snapshot.WriteSingle(ImageKind.TimeNs, 0, Clocks());
+        snapshot.WriteSingle(ImageKind.TimeNs, 0, Clocks.Dump(context.Tree.Root));
     }
 
     /// <summary>The inventory, which makes the set complete.</summary>
@@ -90,17 +90,6 @@ internal sealed class TreeWriter(DumpContext context)
         PluginsEntry = new PluginsEntry(),
         DumpCriuRunId = Guid.NewGuid().ToString(),
     };
-
-    private static TimensEntry Clocks()
-    {
-        (ulong monotonicSeconds, ulong monotonicNanoseconds) = Sys.Clock(Sys.CLOCK_MONOTONIC);
-        (ulong bootSeconds, ulong bootNanoseconds) = Sys.Clock(Sys.CLOCK_BOOTTIME);
-        return new TimensEntry
-        {
-            Monotonic = new Timespec { TvSec = monotonicSeconds, TvNsec = monotonicNanoseconds },
-            Boottime = new Timespec { TvSec = bootSeconds, TvNsec = bootNanoseconds },
-        };
-    }
 
     private PstreeEntry TreeEntry(DumpProcess process)
     {

@@ -11,6 +11,10 @@ internal static class FileKinds
     [
         new RegularFile(),
         new MemoryFile(),
+        new Pipe(),
+        new EventFd(),
+        new TimerFd(),
+        new SignalFd(),
     ];
 
     private static readonly FileKind?[] s_byType = ByType();

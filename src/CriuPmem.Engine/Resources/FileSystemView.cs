@@ -8,9 +8,10 @@ namespace CriuPmem.Engine.Resources;
 internal static class FileSystemView
 {
     /// <summary>Restores them; a process that shares them with its parent (CLONE_FS) has them already.</summary>
-    public static void Restore(RestoreContext context, RestoreProcess process, RemoteCalls calls)
+    public static void Restore(RestoreContext context, RestoreProcess process)
     {
         if (process.Parent?.Ids is { } parent && process.Ids!.FsId == parent.FsId) return;
+        var calls = new RemoteCalls(process.Space, process.Leader.Task);
         FsEntry fs = context.Contents.Fs[(uint)process.Pid];
         bool chroot = LinuxText.Decode(context.Files.Entry(fs.RootId).Reg.Name.Span) != "/";
         context.Transport.Send(chroot ? [context.Files.Open(fs.CwdId), context.Files.Open(fs.RootId)] : [context.Files.Open(fs.CwdId)]);

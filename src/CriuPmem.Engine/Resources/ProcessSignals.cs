@@ -11,7 +11,8 @@ internal sealed class ProcessSignals : TaskState
     public override Action? Dump(SyscallBatch batch, DumpThread thread)
     {
         thread.Core.Tc.SignalsS = SignalQueue.Read(thread.Task.Tid, shared: true);
-        return null;
+        return SignalQueue.CountOverruns(
+            batch, thread.Core.Tc.SignalsS, thread.Core.ThreadCore.SignalsP, thread.Process.Pid, thread.Task.Tid, shared: true);
     }
 
     /// <inheritdoc />

@@ -9,6 +9,7 @@ internal static unsafe class SignalQueue
 {
     private const int SiginfoBytes = 128;
     private const int PerCall = 32;
+    private const int SI_TIMER = -2;
 
     /// <summary>Reads a queue: a thread's own, or (<paramref name="shared"/>) its process's.</summary>
     public static SignalQueueEntry Read(int tid, bool shared)
@@ -29,6 +30,31 @@ internal static unsafe class SignalQueue
             if (read < PerCall) return queue;
         }
     }
+
+    /// <summary>
+    /// Has the overruns of timers whose signal is pending counted: only taking the signal tells them (timer_getoverrun(2)),
+    /// so the task takes it and sends it to itself again. Left alone where several of that number are pending.
+    /// </summary>
+    /// <returns>What to do when the batch has run, or null.</returns>
+    public static Action? CountOverruns(SyscallBatch batch, SignalQueueEntry queue, SignalQueueEntry? other, int pid, int tid, bool shared)
+    {
+        var later = new List<Action>();
+        foreach (SiginfoEntry entry in queue.Signals)
+        {
+            int signal = Number(entry);
+            if (BitConverter.ToInt32(entry.Siginfo.Span[8..]) != SI_TIMER) continue;
+            if (queue.Signals.Count(each => Number(each) == signal) > 1 || (other?.Signals.Any(each => Number(each) == signal) ?? false)) continue;
+            RemoteAddress set = batch.Data(1UL << (signal - 1)), info = batch.Reserve(SiginfoBytes), now = batch.Reserve(16);
+            batch.Must("rt_sigtimedwait", SyscallNumber.rt_sigtimedwait, set, info, now, 8);
+            if (shared) batch.Must("rt_sigqueueinfo", SyscallNumber.rt_sigqueueinfo, pid, signal, info);
+            else batch.Must("rt_tgsigqueueinfo", SyscallNumber.rt_tgsigqueueinfo, pid, tid, signal, info);
+            later.Add(() => entry.Siginfo = ByteString.CopyFrom(batch.Bytes(info, SiginfoBytes)));
+        }
+
+        return later.Count == 0 ? null : () => later.ForEach(read => read());
+    }
+
+    private static int Number(SiginfoEntry entry) => BitConverter.ToInt32(entry.Siginfo.Span);
 
     /// <summary>Sends a queue again. The kernel lets a task send itself signals with any code (rt_sigqueueinfo(2)).</summary>
     public static void Send(RemoteCalls calls, SignalQueueEntry? queue, int pid, int tid, bool shared)

@@ -20,8 +20,11 @@ internal sealed class ThreadSignals : TaskState
         core.SignalsP = SignalQueue.Read(thread.Task.Tid, shared: false);
         RemoteAddress stack = batch.Reserve(Marshal.SizeOf<StackT>());
         batch.Must("sigaltstack", SyscallNumber.sigaltstack, 0, stack);
+        Action? overruns = SignalQueue.CountOverruns(
+            batch, core.SignalsP, null, thread.Process.Pid, thread.Task.Tid, shared: false);
         return () =>
         {
+            overruns?.Invoke();
             StackT found = batch.At<StackT>(stack);
             core.Sas = new ThreadSasEntry { SsSp = found.sp, SsSize = found.size, SsFlags = (uint)found.flags };
         };

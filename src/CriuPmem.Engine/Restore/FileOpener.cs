@@ -33,7 +33,8 @@ internal sealed class FileOpener : IDisposable
             Object = $"files.img, file {id}",
             Remedy = "Use a newer version, or the engine that made the images",
         };
-        fd = kind.Restore(_context, entry);
+        fd = TryInherit(kind, entry);
+        if (fd < 0) fd = kind.Restore(_context, entry);
         _open.Add(id, fd);
         return fd;
     }
@@ -58,6 +59,18 @@ internal sealed class FileOpener : IDisposable
     /// <summary>Every entry of a kind.</summary>
     public IEnumerable<FileEntry> OfType(FdTypes type) => _entries.Values.Where(entry => entry.Type == type);
 
+    /// <summary>Files that the user gave in the place of saved ones (--inherit-fd); made first, so that partners find them.</summary>
+    public void OpenInherited()
+    {
+        if (_context.Options.InheritFd.Count == 0) return;
+        foreach (FileEntry entry in _entries.Values)
+        {
+            if (_open.ContainsKey(entry.Id) || FileKinds.Of(entry.Type) is not { } kind) continue;
+            int fd = TryInherit(kind, entry);
+            if (fd >= 0) _open.Add(entry.Id, fd);
+        }
+    }
+
     /// <inheritdoc />
     public void Dispose()
     {
@@ -65,5 +78,19 @@ internal sealed class FileOpener : IDisposable
         foreach (int fd in _mapped.Values) Sys.Close(fd);
         _open.Clear();
         _mapped.Clear();
+    }
+
+    private int TryInherit(FileKind kind, FileEntry entry)
+    {
+        if (_context.Options.InheritFd.Count == 0) return -1;
+        foreach (string key in kind.ExternalKeys(entry))
+        {
+            if (!_context.Options.InheritFd.TryGetValue(key, out int given)) continue;
+            if (!kind.Accepts(entry, Sys.Fcntl(given, F_GETFL).Value)) continue;
+            _context.Log.Info("files", $"{key} is given as descriptor {given}");
+            return (int)Sys.Fcntl(given, F_DUPFD_CLOEXEC).OrThrow("fcntl(F_DUPFD)", key);
+        }
+
+        return -1;
     }
 }

@@ -1,4 +1,5 @@
 using CriuPmem.Engine.Memory;
+using CriuPmem.Engine.Resources;
 using CriuPmem.Images;
 using CriuPmem.Images.Messages;
 
@@ -23,6 +24,7 @@ internal sealed class RestoreContext : IDisposable
         Remapped = new RemappedFiles(this);
         Transport = new Transport();
         MemoryFiles = new MemoryFiles(this);
+        PipeContents = new PipeContents(this);
     }
 
     /// <summary>What the user asked for.</summary>
@@ -53,6 +55,9 @@ internal sealed class RestoreContext : IDisposable
     public MemoryFiles MemoryFiles { get; }
     /// <summary>Deleted files, and how they are opened.</summary>
     public RemappedFiles Remapped { get; }
+
+    /// <summary>The pipes and FIFOs, and what is in them.</summary>
+    public PipeContents PipeContents { get; }
 
     /// <summary>The way of descriptors into the tasks.</summary>
     public Transport Transport { get; }

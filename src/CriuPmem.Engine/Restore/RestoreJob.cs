@@ -20,6 +20,7 @@ public static class RestoreJob
         SnapshotValidator.Check(contents, options.ImagesDirectory);
         using var context = new RestoreContext(options, reader, contents);
         RestoreTree.Plan(context);
+        context.Files.OpenInherited();
         Hook(options, "pre-restore", 0);
         using var tree = new TreeBuilder(context);
         tree.Build();

@@ -12,14 +12,18 @@ internal static class RestoreTree
     public static void Plan(RestoreContext context)
     {
         var byPid = new Dictionary<uint, RestoreProcess>();
+        var memories = new Dictionary<uint, MmEntry>(); // by the id of the address space, which processes may share
         foreach (PstreeEntry entry in context.Contents.Pstree)
         {
             RestoreProcess? parent = byPid.GetValueOrDefault(entry.Ppid);
+            TaskKobjIdsEntry? ids = context.Contents.Ids.GetValueOrDefault(entry.Pid);
+            MmEntry? memory = context.Contents.Mms.GetValueOrDefault(entry.Pid);
+            if (ids is not null && memory is not null) memories.TryAdd(ids.VmId, memory);
             var process = new RestoreProcess(context, entry, context.Contents.Cores[entry.Pid])
             {
                 Parent = parent,
-                Ids = context.Contents.Ids.GetValueOrDefault(entry.Pid),
-                Memory = context.Contents.Mms.GetValueOrDefault(entry.Pid),
+                Ids = ids,
+                Memory = memory ?? (ids is null ? null : memories.GetValueOrDefault(ids.VmId)),
             };
             parent?.Children.Add(process);
             byPid.Add(entry.Pid, process);

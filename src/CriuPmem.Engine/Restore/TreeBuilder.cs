@@ -15,12 +15,13 @@ namespace CriuPmem.Engine.Restore;
 internal sealed class TreeBuilder(RestoreContext context) : IDisposable
 {
     private readonly MemoryRestore _memory = new(context);
-    private readonly List<RestoreProcess> _born = [];
-    private readonly List<RestoreProcess> _deferred = [];
     private readonly HashSet<uint> _filled = []; // descriptor tables that are complete
-    private StandIns _standIns = null!;
-    private RemoteAddress _scratch;
+    private Births? _births;
     private bool _committed;
+
+    private IEnumerable<RestoreProcess> Born => _births?.Born ?? [];
+
+    private IEnumerable<RestoreProcess> Live => Born.Where(process => !process.IsZombie);
 
     /// <summary>The memory, and how much of it there was.</summary>
     public MemoryRestore Memory => _memory;
@@ -28,53 +29,33 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
     /// <summary>Builds everything; the tasks stand still.</summary>
     public void Build()
     {
-        _scratch = ScratchAddress.Find(context);
-        _standIns = new StandIns(context, _scratch);
         context.Transport.PlaceTaskEnd(HighestDescriptor() + Transport.MaxPerMessage + 1);
-        BearRoot();
-        context.Root.BirthSessionId = context.OwnSession;
-        Grow(context.Root, null);
-        BearDeferred();
-        JoinGroups();
-        _standIns.EndLeaders();
-        foreach (RestoreProcess process in Enumerable.Reverse(_born))
-        {
-            if (process.IsZombie) Zombie.Make(process);
-        }
-
-        foreach (RestoreProcess process in _born)
-        {
-            if (!process.IsZombie) MakeThreads(process);
-        }
-
-        foreach (RestoreProcess process in _born)
-        {
-            if (!process.IsZombie) Equip(process);
-        }
-
+        _births = new Births(context, _memory);
+        _births.BearAll();
+        foreach (RestoreProcess process in Born.Reverse().Where(process => process.IsZombie)) Zombie.Make(process);
+        foreach (RestoreProcess process in Live) MakeThreads(process);
+        // Directories first: they pass through descriptor tables that must be empty, and that several may share.
+        foreach (RestoreProcess process in Live) FileSystemView.Restore(context, process);
+        foreach (RestoreProcess process in Live) FillDescriptors(process);
+        foreach (RestoreProcess process in Live) Equip(process);
         foreach (Action step in context.WhenTasksAreEquipped) step();
         SetOwners();
-        foreach (RestoreProcess process in _born)
-        {
-            if (!process.IsZombie) Finish(process);
-        }
+        foreach (RestoreProcess process in Live) Finish(process);
     }
 
     /// <summary>Lets all tasks go.</summary>
     public void Commit()
     {
-        foreach (RestoreProcess process in _born)
+        foreach (RestoreProcess process in Live)
         {
-            if (process.IsZombie) continue;
             bool stopped = process.Core.Tc.TaskState == (uint)Images.TaskState.Stopped || context.Options.LeaveStopped;
             if (stopped) Sys.Kill(process.Pid, process.Core.Tc.HasStopSigno ? (int)process.Core.Tc.StopSigno : SIGSTOP);
         }
 
         context.Remapped.Commit();
         _committed = true;
-        foreach (RestoreProcess process in _born)
+        foreach (RestoreProcess process in Live)
         {
-            if (process.IsZombie) continue;
             foreach (RestoreThread thread in process.Threads) thread.Task.Detach();
         }
     }
@@ -83,9 +64,9 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
     public void Dispose()
     {
         if (_committed) return;
-        _standIns?.Dispose();
-        foreach (RestoreProcess process in _born) Sys.Kill(process.Pid, SIGKILL);
-        foreach (RestoreProcess process in Enumerable.Reverse(_born))
+        _births?.Dispose();
+        foreach (RestoreProcess process in Born) Sys.Kill(process.Pid, SIGKILL);
+        foreach (RestoreProcess process in Born.Reverse())
         {
             foreach (RestoreThread thread in Enumerable.Reverse(process.Threads))
             {
@@ -110,219 +91,6 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
         return highest;
     }
 
-    private void BearRoot()
-    {
-        RestoreProcess root = context.Root;
-        Tracee task = Seed.Spawn(root.Pid, context.Options.Sibling ? CLONE_PARENT : 0);
-        root.Leader.Task = task;
-        root.Space = RemoteSpace.Create(task, Seed.SyscallInstruction, _scratch.Value);
-        Born(root);
-        var calls = new RemoteCalls(root.Space, task);
-        int transport = context.Transport.TaskEnd;
-        // An ignored SIGCHLD, inherited, would reap zombies as they are made.
-        calls.Must("rt_sigaction", SyscallNumber.rt_sigaction, SIGCHLD, calls.Batch.Reserve(32), 0, 8);
-        calls.Must("close_range", SyscallNumber.close_range, 0, transport - 1, 0);
-        calls.Must("close_range", SyscallNumber.close_range, transport + 1, uint.MaxValue, 0);
-        calls.Flush();
-    }
-
-    /// <summary>Builds a process's memory and makes its children, and those theirs, to the leaves.</summary>
-    /// <param name="process">The process, just born.</param>
-    /// <param name="inheritsFrom">Its parent, when it was born with that one's memory built.</param>
-    private void Grow(RestoreProcess process, RestoreProcess? inheritsFrom)
-    {
-        var children = new List<RestoreProcess>();
-        foreach (RestoreProcess child in process.Children)
-        {
-            bool ofBirthSession = child.SessionId == process.BirthSessionId && process.SessionId != process.BirthSessionId;
-            if (ofBirthSession) Bear(process, child);
-            else if (child.SessionId == process.SessionId || child.SessionId == child.Pid) children.Add(child);
-            else _deferred.Add(child);
-        }
-
-        if (process.SessionId == process.Pid) Call(process, "setsid", SyscallNumber.setsid);
-        if (process.IsZombie) return;
-
-        // A child that shares no page is born while there is little to copy; the others when there is something to share.
-        var sharing = new List<RestoreProcess>();
-        foreach (RestoreProcess child in children)
-        {
-            if (inheritsFrom is not null || Inheritance.Shares(context, process, child) || SharesMemory(process, child)) sharing.Add(child);
-            else Bear(process, child);
-        }
-
-        if (process.MemoryOwner is null) _memory.Build(process, inheritsFrom);
-        foreach (RestoreProcess child in sharing) Bear(process, child, !SharesMemory(process, child));
-    }
-
-    /// <summary>
-    /// Bears those whose session is not one that their parent had: by another member of it, or by one that stands in for
-    /// its ended leader.
-    /// </summary>
-    private void BearDeferred()
-    {
-        for (bool any = true; any && _deferred.Count > 0;)
-        {
-            any = false;
-            foreach (RestoreProcess child in _deferred.ToArray())
-            {
-                if (!BearByOther(child)) continue;
-                _deferred.Remove(child);
-                any = true;
-            }
-        }
-
-        if (_deferred.Count == 0) return;
-        RestoreProcess stuck = _deferred[0];
-        throw stuck.Fail(ErrorCode.ImageUnsupported, $"session {stuck.SessionId} cannot be entered from its parent {stuck.Parent}, and such a tree cannot be built yet");
-    }
-
-    private bool BearByOther(RestoreProcess child)
-    {
-        RestoreProcess parent = child.Parent!;
-        RestoreProcess? sibling = null, descendant = null;
-        bool known = context.Processes.Exists(process => process.Pid == child.SessionId);
-        foreach (RestoreProcess member in _born)
-        {
-            if (member.SessionId != child.SessionId || member.IsZombie) continue;
-            if (member.Parent == parent) sibling ??= member;
-            for (RestoreProcess? above = member.Parent; above is not null; above = above.Parent)
-            {
-                if (above == parent) descendant ??= member;
-            }
-        }
-
-        if (sibling is not null)
-        {
-            Bear(sibling, child, siblings: true);
-        }
-        else if (descendant is not null)
-        {
-            StandIns.StandIn maker = _standIns.BearNameless(descendant);
-            BearBy(maker.Task, maker.Space, child, 0);
-            Call(parent, "prctl(PR_SET_CHILD_SUBREAPER)", SyscallNumber.prctl, PR_SET_CHILD_SUBREAPER, 1);
-            _standIns.End(maker);
-            Call(parent, "prctl(PR_SET_CHILD_SUBREAPER)", SyscallNumber.prctl, PR_SET_CHILD_SUBREAPER, 0);
-            child.BirthSessionId = child.SessionId;
-            Grow(child, null);
-        }
-        else if (!known)
-        {
-            StandIns.StandIn leader = _standIns.Leading(child.SessionId) ?? _standIns.FoundSession(parent, child.SessionId);
-            if (leader.Parent != parent) return false;
-            BearBy(leader.Task, leader.Space, child, CLONE_PARENT);
-            child.BirthSessionId = child.SessionId;
-            Grow(child, null);
-        }
-        else
-        {
-            return false;
-        }
-
-        return true;
-    }
-
-    private static bool SharesMemory(RestoreProcess parent, RestoreProcess child) => child.Ids is not null && parent.Ids?.VmId == child.Ids.VmId;
-
-    /// <summary>Makes a process and all that descend from it.</summary>
-    /// <param name="maker">Who makes it: its parent, or a sibling.</param>
-    /// <param name="child">The process.</param>
-    /// <param name="inherits">It shall keep what it shares of the maker's memory.</param>
-    /// <param name="siblings">The maker is a sibling.</param>
-    private void Bear(RestoreProcess maker, RestoreProcess child, bool inherits = false, bool siblings = false)
-    {
-        ulong share = Shared(maker, child);
-        if ((share & CLONE_VM) != 0)
-        {
-            child.MemoryOwner = maker.MemoryOwner ?? maker;
-            child.Space = maker.Space;
-        }
-
-        child.BirthSessionId = Sys.GetSid(maker.Pid);
-        BearBy(maker.Leader.Task, maker.Space, child, share | (siblings ? CLONE_PARENT : 0));
-        Grow(child, inherits ? maker : null);
-    }
-
-    private void BearBy(Tracee maker, RemoteSpace space, RestoreProcess child, ulong flags)
-    {
-        var calls = new RemoteCalls(space, maker);
-        calls.Room(160, 2);
-        RemoteAddress setTid = calls.Batch.Data(child.Pid);
-        RemoteAddress arguments = calls.Batch.Data(new CloneArgs
-        {
-            flags = CLONE_PTRACE | flags, exit_signal = (flags & CLONE_PARENT) == 0 ? (ulong)SIGCHLD : 0,
-            set_tid = setTid.Value, set_tid_size = 1,
-        });
-        calls.Must("clone3", SyscallNumber.clone3, arguments, Marshal.SizeOf<CloneArgs>());
-        calls.Flush();
-        child.Leader.Task = NewTask(child.Pid, child);
-        if (child.MemoryOwner is null) child.Space = new RemoteSpace(_scratch, space.SyscallInstruction);
-        Born(child);
-    }
-
-    /// <summary>The CLONE_ flags for what a child shares with its parent; refuses what only others share.</summary>
-    private ulong Shared(RestoreProcess maker, RestoreProcess child)
-    {
-        if (maker.Ids is not { } theirs || child.Ids is not { } own) return 0;
-        ulong flags = 0;
-        if (own.VmId == theirs.VmId) flags |= CLONE_VM;
-        if (own.FilesId == theirs.FilesId) flags |= CLONE_FILES;
-        if (own.FsId == theirs.FsId) flags |= CLONE_FS;
-        if (own.SighandId == theirs.SighandId) flags |= CLONE_SIGHAND;
-        foreach (RestoreProcess other in _born)
-        {
-            if (other.Ids is not { } others) continue;
-            bool elsewhere = (own.VmId == others.VmId && (flags & CLONE_VM) == 0) ||
-                (own.FilesId == others.FilesId && (flags & CLONE_FILES) == 0) ||
-                (own.FsId == others.FsId && (flags & CLONE_FS) == 0) ||
-                (own.SighandId == others.SighandId && (flags & CLONE_SIGHAND) == 0);
-            if (elsewhere) throw child.Fail(ErrorCode.ImageUnsupported, $"it shares memory, files or signal handlers with {other}, which is not its parent, and that cannot be restored yet");
-        }
-
-        return flags;
-    }
-
-    /// <summary>Takes hold of a task that was cloned with CLONE_PTRACE.</summary>
-    internal static Tracee NewTask(int tid, RestoreProcess process)
-    {
-        var task = new Tracee(tid);
-        TaskStop stop = task.Wait();
-        if (stop.Ended || !task.LoadIfAlive()) throw process.Fail(ErrorCode.RestoredDied, $"the new task {tid} ended at once: it was {stop.Describe()}");
-        return task;
-    }
-
-    private void Born(RestoreProcess process)
-    {
-        process.IsBorn = true;
-        process.Proc = ProcDirectory.TryOpen(process.Pid) ?? throw process.Fail(ErrorCode.RestoredDied, "it is not in /proc", "Mount /proc of this pid namespace");
-        _born.Add(process);
-    }
-
-    /// <summary>Process groups: leaders first, then everybody else.</summary>
-    private void JoinGroups()
-    {
-        var live = _born.Select(process => process.Pid).ToHashSet();
-        foreach (RestoreProcess process in _born)
-        {
-            int group = process.GroupId;
-            if (live.Contains(group) || group == context.OwnGroup || _standIns.Leading(group) is not null) continue;
-            _standIns.FoundGroup(process, group);
-        }
-
-        foreach (RestoreProcess process in _born.OrderBy(process => process.GroupId == process.Pid ? 0 : 1))
-        {
-            int present = process.Proc.Stat()?.GroupId ?? 0;
-            if (present != process.GroupId) Call(process, "setpgid", SyscallNumber.setpgid, 0, process.GroupId);
-        }
-    }
-
-    private static void Call(RestoreProcess process, string name, long number, long a = 0, long b = 0)
-    {
-        var calls = new RemoteCalls(process.Space, process.Leader.Task);
-        calls.Must(name, number, a, b);
-        calls.Flush();
-    }
-
     private static void MakeThreads(RestoreProcess process)
     {
         var calls = new RemoteCalls(process.Space, process.Leader.Task);
@@ -336,17 +104,27 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
         }
 
         calls.Flush();
-        foreach (RestoreThread thread in process.Threads.Skip(1)) thread.Task = NewTask(thread.Tid, process);
+        foreach (RestoreThread thread in process.Threads.Skip(1)) thread.Task = Births.NewTask(thread.Tid, process);
     }
 
-    /// <summary>Descriptors, directories, and the state of process and threads.</summary>
+    private void FillDescriptors(RestoreProcess process)
+    {
+        if (!_filled.Add(process.Ids!.FilesId)) return;
+        var calls = new RemoteCalls(process.Space, process.Leader.Task);
+        if (context.Contents.Fdinfos.TryGetValue(process.Ids.FilesId, out IReadOnlyList<FdinfoEntry>? table))
+        {
+            DescriptorTable.Fill(context, process, calls, table);
+        }
+
+        calls.Must("close", SyscallNumber.close, context.Transport.TaskEnd);
+        calls.Flush();
+    }
+
+    /// <summary>The state of process and threads, the most restrictive last.</summary>
     private void Equip(RestoreProcess process)
     {
         var calls = new RemoteCalls(process.Space, process.Leader.Task);
-        bool ownsFiles = _filled.Add(process.Ids!.FilesId);
-        if (process.Children.Exists(child => child.IsZombie) || _standIns.Reapers.Contains(process)) Zombie.ForgetSignal(calls);
-        FileSystemView.Restore(context, process, calls);
-        if (ownsFiles && context.Contents.Fdinfos.TryGetValue(process.Ids!.FilesId, out IReadOnlyList<FdinfoEntry>? table)) DescriptorTable.Fill(context, process, calls, table);
+        if (process.Children.Exists(child => child.IsZombie) || _births!.HadHelpers(process)) Zombie.ForgetSignal(calls);
         foreach (Resources.TaskState state in TaskStates.OfProcess) state.Restore(calls, process.Leader);
         process.Leader.Task.IgnoresTrap = SignalActions.IgnoresTrap(process.Leader);
         calls.Flush();
@@ -355,10 +133,9 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
         {
             var own = new RemoteCalls(process.Space, thread.Task);
             foreach (Resources.TaskState state in TaskStates.OfThread) state.Restore(own, thread);
-            if (thread == process.Leader)
+            if (thread == process.Leader && process.Memory!.HasDumpable)
             {
-                if (ownsFiles) own.Must("close", SyscallNumber.close, context.Transport.TaskEnd);
-                if (process.Memory!.HasDumpable) own.Try(SyscallNumber.prctl, PR_SET_DUMPABLE, process.Memory.Dumpable);
+                own.Try(SyscallNumber.prctl, PR_SET_DUMPABLE, process.Memory.Dumpable);
             }
 
             own.Flush();

@@ -147,6 +147,7 @@ internal static partial class MessageSchemas
             Req(5, "s_dev", K.UInt32),
             Req(6, "wd", K.UInt32),
             Req(7, "f_handle", K.Message, 7),
+            F(1000, "file_id", K.UInt32),
         }),
         // 10
         new MessageSchema("InotifyFileEntry", typeof(CriuPmem.Images.Messages.InotifyFileEntry), new FieldSchema[]
@@ -197,6 +198,7 @@ internal static partial class MessageSchemas
             Req(2, "pipe_id", K.UInt32),
             Req(3, "flags", K.UInt32),
             Req(4, "fown", K.Message, 0),
+            F(1000, "outside", K.Bool),
         }),
         // 16
         new MessageSchema("PipeDataEntry", typeof(CriuPmem.Images.Messages.PipeDataEntry), new FieldSchema[]
@@ -204,6 +206,7 @@ internal static partial class MessageSchemas
             Req(1, "pipe_id", K.UInt32),
             Req(2, "bytes", K.UInt32),
             F(3, "size", K.UInt32),
+            Rep(1000, "packet_bytes", K.UInt32),
         }),
         // 17
         new MessageSchema("FifoEntry", typeof(CriuPmem.Images.Messages.FifoEntry), new FieldSchema[]
@@ -211,6 +214,7 @@ internal static partial class MessageSchemas
             Req(1, "id", K.UInt32),
             Req(2, "pipe_id", K.UInt32),
             F(3, "regf_id", K.UInt32),
+            F(1000, "hung_up", K.Bool),
         }),
         // 18
         new MessageSchema("EventfdFileEntry", typeof(CriuPmem.Images.Messages.EventfdFileEntry), new FieldSchema[]
@@ -219,6 +223,7 @@ internal static partial class MessageSchemas
             Req(2, "flags", K.UInt32),
             Req(3, "fown", K.Message, 0),
             Req(4, "counter", K.UInt64),
+            F(1000, "semaphore", K.Bool),
         }),
         // 19
         new MessageSchema("EventpollTfdEntry", typeof(CriuPmem.Images.Messages.EventpollTfdEntry), new FieldSchema[]
@@ -230,6 +235,7 @@ internal static partial class MessageSchemas
             F(5, "dev", K.UInt32),
             F(6, "inode", K.UInt64),
             F(7, "pos", K.UInt64),
+            F(1000, "file_id", K.UInt32),
         }),
         // 20
         new MessageSchema("EventpollFileEntry", typeof(CriuPmem.Images.Messages.EventpollFileEntry), new FieldSchema[]
@@ -260,6 +266,7 @@ internal static partial class MessageSchemas
             Req(8, "vnsec", K.UInt64),
             Req(9, "isec", K.UInt64),
             Req(10, "insec", K.UInt64),
+            F(1000, "expires_ns", K.UInt64),
         }),
         // 23
         new MessageSchema("ExtFileEntry", typeof(CriuPmem.Images.Messages.ExtFileEntry), new FieldSchema[]

@@ -23,6 +23,7 @@ internal sealed class DumpContext : IDisposable
         Sockets = new SocketTable(this);
         Pipes = new PipeQueue(this, ImageKind.PipesData);
         Fifos = new PipeQueue(this, ImageKind.FifoData);
+        Handles = new FileHandles(this);
     }
 
     /// <summary>What the user asked for.</summary>
@@ -57,6 +58,9 @@ internal sealed class DumpContext : IDisposable
 
     /// <summary>The FIFOs and their contents.</summary>
     public PipeQueue Fifos { get; }
+
+    /// <summary>How inodes are found that are known by their handles.</summary>
+    public FileHandles Handles { get; }
 
     /// <summary>Where the dump tells what it does.</summary>
     public EngineLog Log => Options.Log;

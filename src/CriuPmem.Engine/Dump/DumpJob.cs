@@ -18,7 +18,7 @@ public static class DumpJob
         var watch = new StopwatchLap();
         Hook(options, "pre-dump", options.Pid);
         var snapshot = new SnapshotWriter(options.ImagesDirectoryFd, options.ImagesDirectory);
-        using var copier = new PageCopier(Math.Min(2, Environment.ProcessorCount));
+        using var copier = new PageCopier();
         snapshot.Begin();
         DumpContext? context = null;
         try

@@ -1,0 +1,64 @@
+using System.Runtime.InteropServices;
+using CriuPmem.Engine.Dump;
+
+namespace CriuPmem.Engine.Memory;
+
+/// <summary>Pages of one process (or of one file) on their way into one pages file, shared out to the workers.</summary>
+internal sealed class CopyJob(DumpProcess process, List<CopyPiece> pieces, int source, bool isFile, int file, string fileName)
+{
+    private int _next;
+
+    /// <summary>The process that is read.</summary>
+    public int Pid => process.Pid;
+
+    /// <summary>/proc/PID/mem, or the file that is read.</summary>
+    public int Source => source;
+
+    /// <summary>The source is a file: what its last page has beyond its end becomes zeros.</summary>
+    public bool IsFile => isFile;
+
+    /// <summary>The pages file.</summary>
+    public int File => file;
+
+    /// <summary>All of it, in bytes.</summary>
+    public long TotalBytes { get; init; }
+
+    /// <summary>The pages file takes huge pages: workers copy straight into its extents.</summary>
+    public bool IntoExtents { get; init; }
+
+    /// <summary>Why it failed; null while it has not.</summary>
+    public CheckpointException? Failure { get; private set; }
+
+    /// <summary>Takes the pieces of the next extent of the file; empty when none is left, or the job has failed.</summary>
+    public ReadOnlySpan<CopyPiece> Take()
+    {
+        lock (pieces)
+        {
+            int first = _next;
+            if (first == pieces.Count || Failure is not null) return [];
+            long extent = pieces[first].FileOffset / ExtentWindow.Bytes;
+            while (_next < pieces.Count && pieces[_next].FileOffset / ExtentWindow.Bytes == extent) _next++;
+            return CollectionsMarshal.AsSpan(pieces)[first.._next];
+        }
+    }
+
+    /// <summary>Notes the first failure.</summary>
+    /// <param name="cause">What failed.</param>
+    /// <param name="errno">Its error; of a full file system another cause is told.</param>
+    /// <param name="address">Where in the process, or 0.</param>
+    public void Fail(string cause, Errno errno, ulong address)
+    {
+        bool full = errno is Errno.ENOSPC or Errno.EDQUOT;
+        lock (pieces)
+        {
+            Failure ??= new CheckpointException(full ? ErrorCode.NoSpace : ErrorCode.SystemCall, full ? "no space is left for the memory of the process" : cause)
+            {
+                Pid = process.Pid,
+                ProcessName = process.Stat.Comm,
+                Object = full || address == 0 ? fileName : $"address 0x{address:x}",
+                Errno = errno,
+                Remedy = full ? "Make room, or give another directory with --images-dir" : null,
+            };
+        }
+    }
+}

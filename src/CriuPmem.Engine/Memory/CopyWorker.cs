@@ -1,0 +1,127 @@
+using System.Runtime.InteropServices;
+
+namespace CriuPmem.Engine.Memory;
+
+/// <summary>Copies pieces: process_vm_readv(2) into a buffer that stays in the CPU's cache and pwrite(2) from there, or straight into the file's extent.</summary>
+internal sealed unsafe class CopyWorker : IDisposable
+{
+    /// <summary>The size of the buffer, in bytes.</summary>
+    public const int BufferBytes = 512 * 1024;
+
+    private const int MaxRanges = 512;
+
+    private readonly byte* _buffer = (byte*)NativeMemory.AlignedAlloc(BufferBytes, 4096);
+    private readonly ulong* _remote = (ulong*)NativeMemory.Alloc(MaxRanges * 16);
+    private ExtentWindow? _window;
+
+    /// <summary>Works until the job is done or has failed.</summary>
+    public void Work(CopyJob job)
+    {
+        for (ReadOnlySpan<CopyPiece> pieces = job.Take(); !pieces.IsEmpty; pieces = job.Take())
+        {
+            long start = pieces[0].FileOffset;
+            byte* extent = null;
+            if (job.IntoExtents && start + ExtentWindow.Bytes <= job.TotalBytes) extent = (_window ??= new ExtentWindow()).TryMove(job.File, start);
+            if (extent is null) CopyBuffered(job, pieces);
+            else Fetch(job, pieces, extent);
+        }
+    }
+
+    /// <inheritdoc />
+    public void Dispose()
+    {
+        NativeMemory.AlignedFree(_buffer);
+        NativeMemory.Free(_remote);
+        _window?.Dispose();
+    }
+
+    private void CopyBuffered(CopyJob job, ReadOnlySpan<CopyPiece> pieces)
+    {
+        while (!pieces.IsEmpty)
+        {
+            int count = 0, bytes = 0;
+            while (count < pieces.Length && bytes + pieces[count].LengthBytes <= BufferBytes) bytes += pieces[count++].LengthBytes;
+            if (!Fetch(job, pieces[..count], _buffer) || !Store(job, pieces[0].FileOffset, bytes)) return;
+            pieces = pieces[count..];
+        }
+    }
+
+    /// <summary>Reads pieces, one behind the other, to <paramref name="to"/>.</summary>
+    private bool Fetch(CopyJob job, ReadOnlySpan<CopyPiece> pieces, byte* to)
+    {
+        while (!pieces.IsEmpty)
+        {
+            if (pieces[0].Carefully)
+            {
+                if (!FetchCarefully(job, pieces[0], to)) return false;
+                to += pieces[0].LengthBytes;
+                pieces = pieces[1..];
+                continue;
+            }
+
+            int count = 0;
+            ulong bytes = 0;
+            for (; count < pieces.Length && count < MaxRanges && !pieces[count].Carefully; count++)
+            {
+                _remote[count * 2] = pieces[count].Address;
+                _remote[count * 2 + 1] = (ulong)pieces[count].LengthBytes;
+                bytes += (ulong)pieces[count].LengthBytes;
+            }
+
+            ulong* local = stackalloc ulong[2];
+            local[0] = (ulong)to;
+            local[1] = bytes;
+            SysResult read = Syscall.Invoke(SyscallNumber.process_vm_readv, job.Pid, (long)local, 1, (long)_remote, count);
+            if ((ulong)read.Raw != bytes)
+            {
+                job.Fail("its memory cannot be read", read.Errno, pieces[0].Address);
+                return false;
+            }
+
+            to += bytes;
+            pieces = pieces[count..];
+        }
+
+        return true;
+    }
+
+    private static bool FetchCarefully(CopyJob job, CopyPiece piece, byte* to)
+    {
+        for (int done = 0; done < piece.LengthBytes;)
+        {
+            SysResult read = Syscall.Invoke(SyscallNumber.pread64, job.Source, (long)(to + done), piece.LengthBytes - done, (long)piece.Address + done);
+            if (read.Raw == 0 && job.IsFile) // the rest of the last page
+            {
+                new Span<byte>(to + done, piece.LengthBytes - done).Clear();
+                return true;
+            }
+
+            if (read.Raw <= 0)
+            {
+                job.Fail("its memory cannot be read", read.Errno, piece.Address);
+                return false;
+            }
+
+            done += read.Value;
+        }
+
+        return true;
+    }
+
+    private bool Store(CopyJob job, long offset, int bytes)
+    {
+        for (int done = 0; done < bytes;)
+        {
+            SysResult written = Syscall.Invoke(SyscallNumber.pwrite64, job.File, (long)(_buffer + done), bytes - done, offset + done);
+            if (written.Raw <= 0)
+            {
+                job.Fail("the memory of the process cannot be written", written.Errno, 0);
+                return false;
+            }
+
+            done += written.Value;
+        }
+
+        return true;
+    }
+}

@@ -64,6 +64,8 @@ internal sealed record Workload(string Name, string Arguments = "", string Optio
         new("sig_altstack"),
         new("sig_masks_pending"),
         new("sig_trap_ignored"),
+        new("sk_inet"),
+        new("sk_inet_options", "1", Program: "sk_inet"),
         new("sk_unix_dgram"),
         new("sk_unix_inflight"),
         new("sk_unix_listen"),

@@ -11,6 +11,8 @@ internal static class FileKinds
     [
         new RegularFile(),
         new UnixSocket(),
+        new InetSocket(),
+        new NetlinkSocket(),
         new MemoryFile(),
         new Pipe(),
         new Fifo(),

@@ -4,6 +4,7 @@ using System.Runtime.InteropServices;
 using CriuPmem.Engine.Dump;
 using CriuPmem.Engine.Restore;
 using CriuPmem.Images.Messages;
+using Google.Protobuf.Collections;
 
 namespace CriuPmem.Engine.Resources;
 
@@ -109,7 +110,7 @@ internal sealed class InetSocket : FileKind
         return true;
     }
 
-    private static void SetAddress(OpenFile file, byte[]? address, InetSkEntry socket, ICollection<uint> words, Action<uint> setPort)
+    private static void SetAddress(OpenFile file, byte[]? address, InetSkEntry socket, RepeatedField<uint> words, Action<uint> setPort)
     {
         int count = socket.Family == AF_INET ? 1 : 4;
         setPort(address is null ? 0u : BinaryPrimitives.ReadUInt16BigEndian(address.AsSpan(2)));
@@ -133,7 +134,7 @@ internal sealed class InetSocket : FileKind
         };
     }
 
-    private static byte[] Address(InetSkEntry socket, IList<uint> words, uint port)
+    private static byte[] Address(InetSkEntry socket, RepeatedField<uint> words, uint port)
     {
         bool four = socket.Family == AF_INET;
         var address = new byte[four ? 16 : 28];

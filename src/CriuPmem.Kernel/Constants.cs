@@ -105,6 +105,13 @@ internal static class Constants
     public const int TCP_ESTABLISHED = 1, TCP_CLOSE = 7, TCP_LISTEN = 10;
     public const uint SIOCINQ = 0x541B, SIOCUNIXFILE = 0x89E0;
 
+    // termios.h, ioctl_tty(2)
+    public const uint TCGETS = 0x5401, TCSETS = 0x5402, TIOCEXCL = 0x540C, TIOCSCTTY = 0x540E, TIOCGPGRP = 0x540F, TIOCSPGRP = 0x5410;
+    public const uint TIOCGWINSZ = 0x5413, TIOCSWINSZ = 0x5414, TIOCPKT = 0x5420, TIOCGSID = 0x5429, TIOCGPTN = 0x80045430;
+    public const uint TIOCSPTLCK = 0x40045431, TIOCGPKT = 0x80045438, TIOCGPTLCK = 0x80045439, TIOCGEXCL = 0x80045440;
+    public const uint TIOCGPTPEER = 0x5441, TIOCGLCKTRMIOS = 0x5456, TIOCSLCKTRMIOS = 0x5457;
+    public const uint ICANON = 2, OPOST = 1;
+
     // memfd.h, mount.h, fs magic
     public const int MFD_CLOEXEC = 1, MFD_ALLOW_SEALING = 2, MFD_HUGETLB = 4, MFD_NOEXEC_SEAL = 8, MFD_EXEC = 16;
     public const long TMPFS_MAGIC = 0x01021994, RAMFS_MAGIC = 0x858458f6, HUGETLBFS_MAGIC = 0x958458f6;

@@ -36,6 +36,14 @@ internal static unsafe partial class Sys
     /// <summary>accept4(2), close-on-exec.</summary>
     public static SysResult Accept(int fd) => Syscall.Invoke(SyscallNumber.accept4, fd, 0, 0, SOCK_CLOEXEC);
 
+    /// <summary>poll(2) of one descriptor; the events that are there, or 0.</summary>
+    public static int Poll(int fd, short events, int timeoutMilliseconds)
+    {
+        long request = (uint)fd | (long)events << 32; // struct pollfd
+        SysResult ready = Syscall.Invoke(SyscallNumber.poll, (long)(&request), 1, timeoutMilliseconds);
+        return ready.Failed || ready.Raw == 0 ? 0 : (int)(request >> 48 & 0xFFFF);
+    }
+
     /// <summary>shutdown(2).</summary>
     public static SysResult Shutdown(int fd, int how) => Syscall.Invoke(SyscallNumber.shutdown, fd, how);
 

@@ -88,6 +88,9 @@ internal sealed record Workload(string Name, string Arguments = "", string Optio
         new("tree_lost_session"),
         new("tree_shapes", Rounds: 3),
         new("tree_vfork"),
+        new("tty_controlling"),
+        new("tty_pty"),
+        new("tty_pty_queues", "1", Program: "tty_pty"),
     ];
 
     public string Executable => Path.Combine(Machine.Workloads, Program ?? Name);

@@ -21,6 +21,7 @@ internal sealed class DumpContext : IDisposable
         MemoryFiles = new MemoryFileInodes(this);
         Deleted = new DeletedFiles(this);
         Sockets = new SocketTable(this);
+        Terminals = new TerminalTable(this);
         Pipes = new PipeQueue(this, ImageKind.PipesData);
         Fifos = new PipeQueue(this, ImageKind.FifoData);
         Handles = new FileHandles(this);
@@ -53,6 +54,9 @@ internal sealed class DumpContext : IDisposable
     /// <summary>UNIX sockets and their connections.</summary>
     public SocketTable Sockets { get; }
 
+    /// <summary>The terminals.</summary>
+    public TerminalTable Terminals { get; }
+
     /// <summary>The pipes and their contents.</summary>
     public PipeQueue Pipes { get; }
 
@@ -72,7 +76,11 @@ internal sealed class DumpContext : IDisposable
     public List<Action> Contents { get; } = [];
 
     /// <inheritdoc />
-    public void Dispose() => Files.Dispose();
+    public void Dispose()
+    {
+        Files.Dispose();
+        Terminals.Dispose();
+    }
 
     /// <summary>The number of the next pages file.</summary>
     public uint NextPagesId() => ++_lastPagesId;

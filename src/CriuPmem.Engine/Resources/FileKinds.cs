@@ -11,6 +11,7 @@ internal static class FileKinds
     [
         new RegularFile(),
         new UnixSocket(),
+        new Terminal(),
         new InetSocket(),
         new NetlinkSocket(),
         new MemoryFile(),

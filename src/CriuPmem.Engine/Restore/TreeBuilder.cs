@@ -36,6 +36,7 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
         foreach (RestoreProcess process in Live) MakeThreads(process);
         // Directories first: they pass through descriptor tables that must be empty, and that several may share.
         foreach (RestoreProcess process in Live) FileSystemView.Restore(context, process);
+        TerminalMaker.MakeAll(context);
         UnixSocketMaker.MakeAll(context);
         foreach (RestoreProcess process in Live) FillDescriptors(process);
         foreach (RestoreProcess process in Live) Equip(process);

@@ -1556,6 +1556,7 @@ internal static partial class MessageSchemas
             F(13, "dev", K.UInt32),
             F(14, "uid", K.UInt32),
             F(15, "gid", K.UInt32),
+            F(1000, "hung_up", K.Bool),
         }),
         // 140
         new MessageSchema("TtyFileEntry", typeof(CriuPmem.Images.Messages.TtyFileEntry), new FieldSchema[]

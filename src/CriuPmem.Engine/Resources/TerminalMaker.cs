@@ -12,28 +12,61 @@ internal sealed class TerminalMaker(RestoreContext context)
     private readonly Dictionary<uint, int> _masters = []; // index → descriptor, also of masters that nobody has open
     private readonly Dictionary<uint, TtyInfoEntry> _infos = context.Contents.TtyInfos.ToDictionary(info => info.Id);
 
-    /// <summary>Makes them all.</summary>
-    public static void MakeAll(RestoreContext context)
-    {
-        var maker = new TerminalMaker(context);
-        if (maker._infos.Count != 0) maker.Make();
-    }
-
     private IEnumerable<TtyFileEntry> FilesOf(TtyInfoEntry info) =>
         context.Files.OfType(FdTypes.Tty).Select(entry => entry.Tty).Where(file => file.TtyInfoId == info.Id && !context.Files.IsOpen(file.Id));
 
-    private void Make()
+    private IEnumerable<TtyInfoEntry> Pairs => _infos.Values.Where(info => info.Pty is not null).OrderBy(info => info.Pty.Index);
+
+    /// <summary>Makes masters and slaves, before any process is born.</summary>
+    public void Make()
     {
-        TtyInfoEntry[] pairs = [.. _infos.Values.Where(info => info.Pty is not null).OrderBy(info => info.Pty.Index)];
-        foreach (TtyInfoEntry master in pairs.Where(info => info.Id % 2 == 1)) MakeMaster(master);
-        foreach (TtyInfoEntry slave in pairs.Where(info => info.Id % 2 == 0))
+        foreach (TtyInfoEntry master in Pairs.Where(info => info.Id % 2 == 1)) MakeMaster(master);
+        foreach (TtyInfoEntry slave in Pairs.Where(info => info.Id % 2 == 0))
         {
             if (_masters.TryGetValue(slave.Pty.Index, out int master)) MakeSlave(slave, master);
             else TakeOwn(slave);
         }
+    }
+
+    /// <summary>
+    /// Gives a session that has just begun its terminal (TIOCSCTTY); before its leader has children, since they inherit it
+    /// and cannot get it in another way.
+    /// </summary>
+    public void GiveTo(RestoreProcess leader)
+    {
+        TtyInfoEntry? info = Pairs.FirstOrDefault(info => info.Sid == leader.Pid && _masters.ContainsKey(info.Pty.Index));
+        if (info is null || leader.IsZombie) return;
+        WithSlave(leader, info, calls => calls.Must("ioctl(TIOCSCTTY)", SyscallNumber.ioctl, 0, TIOCSCTTY, 0));
+    }
+
+    /// <summary>Foreground groups, /dev/tty and locks, when all processes and groups are there.</summary>
+    public void Complete()
+    {
+        var done = new HashSet<uint>();
+        foreach (TtyInfoEntry info in Pairs.Where(info => info.Pgrp != 0 && _masters.ContainsKey(info.Pty.Index)))
+        {
+            RestoreProcess? leader = context.Processes.Find(process => process.Pid == info.Sid && !process.IsZombie);
+            if (leader is null || !done.Add(info.Pty.Index)) continue; // without its leader a session has no terminal
+            // The group may be empty now, as it may have been then.
+            WithSlave(leader, info, calls => calls.Try(SyscallNumber.ioctl, 0, TIOCSPGRP, calls.Batch.Data((int)info.Pgrp)));
+        }
 
         foreach (TtyInfoEntry controlling in _infos.Values.Where(info => info.Type == TtyType.Ctty)) OpenControlling(controlling);
-        foreach (TtyInfoEntry info in pairs) Finish(info);
+        foreach (TtyInfoEntry info in Pairs) Finish(info);
+    }
+
+    private void WithSlave(RestoreProcess process, TtyInfoEntry info, Action<RemoteCalls> act)
+    {
+        int made = -1;
+        int fd = _infos.TryGetValue(TerminalIds.Slave(info.Pty.Index), out TtyInfoEntry? slave) ? FirstFile(slave) : -1;
+        if (fd < 0) fd = made = OpenSlave(_masters[info.Pty.Index], O_RDWR, $"/dev/pts/{info.Pty.Index}");
+        var calls = new RemoteCalls(process.Space, process.Leader.Task);
+        context.Transport.Send([fd]);
+        context.Transport.Receive(calls, 1);
+        act(calls);
+        calls.Must("close", SyscallNumber.close, 0);
+        calls.Flush();
+        if (made >= 0) Sys.Close(made);
     }
 
     private void MakeMaster(TtyInfoEntry info)
@@ -99,7 +132,6 @@ internal sealed class TerminalMaker(RestoreContext context)
         TerminalSettings.RestoreModes(any, info, what);
         if (output.Length != 0) TerminalQueue.PutOutput(any, output);
         if (input.Length != 0) TerminalQueue.PutInput(master, any, input);
-        Control(info, any);
     }
 
     private static int OpenSlave(int master, int flags, string what) =>
@@ -139,26 +171,6 @@ internal sealed class TerminalMaker(RestoreContext context)
     {
         TtyFileEntry? file = context.Files.OfType(FdTypes.Tty).Select(entry => entry.Tty).FirstOrDefault(file => file.TtyInfoId == info.Id);
         return file is null ? -1 : context.Files.Open(file.Id);
-    }
-
-    /// <summary>The leader of the session takes the terminal (TIOCSCTTY), and sets the foreground group.</summary>
-    private void Control(TtyInfoEntry info, int fd)
-    {
-        if (info.Sid == 0) return;
-        RestoreProcess? leader = context.Processes.Find(process => process.Pid == info.Sid && !process.IsZombie);
-        if (leader is null) return; // its leader is gone: the kernel takes the terminal away with it
-        var calls = new RemoteCalls(leader.Space, leader.Leader.Task);
-        context.Transport.Send([fd]);
-        context.Transport.Receive(calls, 1);
-        calls.Must("ioctl(TIOCSCTTY)", SyscallNumber.ioctl, 0, TIOCSCTTY, 0);
-        if (info.Pgrp != 0)
-        {
-            RemoteAddress group = calls.Batch.Data((int)info.Pgrp);
-            calls.Try(SyscallNumber.ioctl, 0, TIOCSPGRP, group); // the group may be empty by now, as it may have been then
-        }
-
-        calls.Must("close", SyscallNumber.close, 0);
-        calls.Flush();
     }
 
     /// <summary>/dev/tty, opened by a process that has the terminal.</summary>

@@ -15,6 +15,7 @@ internal static class Constants
     public const int F_SETLEASE = 1024, F_GETLEASE = 1025, F_DUPFD_CLOEXEC = 1030, F_SETPIPE_SZ = 1031, F_GETPIPE_SZ = 1032;
     public const int F_ADD_SEALS = 1033, F_GET_SEALS = 1034;
     public const int F_SETLK = 6, F_OFD_SETLK = 37;
+    public const uint F_RDLCK = 0, F_WRLCK = 1, F_UNLCK = 2;
     public const int FD_CLOEXEC = 1;
     public const int SEEK_SET = 0, SEEK_CUR = 1, SEEK_END = 2, SEEK_DATA = 3, SEEK_HOLE = 4;
 

@@ -37,6 +37,8 @@ internal sealed record Workload(string Name, string Arguments = "", string Optio
         new("fd_signalfd"),
         new("fd_timerfd"),
         new("fd_timerfd_ticking"),
+        new("file_leases", Options: "--file-locks"),
+        new("file_locks", Options: "--file-locks"),
         new("mem_anon", Rounds: 3),
         new("mem_brk"),
         new("mem_cow_fork", Rounds: 3),

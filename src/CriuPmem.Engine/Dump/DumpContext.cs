@@ -22,6 +22,7 @@ internal sealed class DumpContext : IDisposable
         Deleted = new DeletedFiles(this);
         Sockets = new SocketTable(this);
         Terminals = new TerminalTable(this);
+        Locks = new FileLocks(this);
         Pipes = new PipeQueue(this, ImageKind.PipesData);
         Fifos = new PipeQueue(this, ImageKind.FifoData);
         Handles = new FileHandles(this);
@@ -56,6 +57,9 @@ internal sealed class DumpContext : IDisposable
 
     /// <summary>The terminals.</summary>
     public TerminalTable Terminals { get; }
+
+    /// <summary>Locks on files.</summary>
+    public FileLocks Locks { get; }
 
     /// <summary>The pipes and their contents.</summary>
     public PipeQueue Pipes { get; }

@@ -34,6 +34,7 @@ internal sealed class FileTable(DumpContext context) : IDisposable
             using OpenFile? file = OpenFile.TryLook(process, fd);
             if (file is null) continue;
             Save(file);
+            context.Locks.Add(file);
             Remember(file);
             entries.Add(new FdinfoEntry { Id = file.Id, Fd = (uint)fd, Type = Entries[(int)file.Id - 1].Type, Flags = file.CloseOnExec ? 1u : 0 });
         }

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Globalization;
 using CriuPmem.Engine.Resources;
 using CriuPmem.Images.Messages;
 using Google.Protobuf;
@@ -51,10 +52,22 @@ internal sealed class PathResolver(DumpContext context)
     private static bool LeadsTo(string path, in FileStat stat) =>
         !Sys.Stat(AT_FDCWD, path, out FileStat there, stat.Type == S_IFLNK ? AT_SYMLINK_NOFOLLOW : 0).Failed && there.st_dev == stat.st_dev && there.st_ino == stat.st_ino;
 
+    private static SysResult Copy(DumpProcess process, int fd)
+    {
+        SysResult pidfd = Sys.PidfdOpen(process.Pid);
+        if (pidfd.Failed) return pidfd;
+        SysResult copy = Sys.PidfdGetFd(pidfd.Value, fd);
+        Sys.Close(pidfd.Value);
+        return copy;
+    }
+
     /// <summary>The build-id note of an ELF file (elf(5)), in words, as the images have it.</summary>
     private static void AddBuildId(DumpProcess process, string link, RegFileEntry entry)
     {
-        SysResult fd = Sys.OpenAt(process.Proc.Fd, link, O_RDONLY);
+        // A descriptor is copied: opening the file anew would break a lease on it.
+        SysResult fd = link.StartsWith("fd/", StringComparison.Ordinal)
+            ? Copy(process, int.Parse(link.AsSpan(3), CultureInfo.InvariantCulture))
+            : Sys.OpenAt(process.Proc.Fd, link, O_RDONLY);
         if (fd.Failed) return;
         ReadOnlySpan<byte> id = ElfBuildId.Read(fd.Value);
         Sys.Close(fd.Value);

@@ -41,6 +41,7 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
         terminals.Complete();
         UnixSocketMaker.MakeAll(context);
         foreach (RestoreProcess process in Live) FillDescriptors(process);
+        FileLocks.Restore(context);
         foreach (RestoreProcess process in Live) Equip(process);
         foreach (Action step in context.WhenTasksAreEquipped) step();
         SetOwners();

@@ -8,9 +8,9 @@ namespace CriuPmem.Engine.Resources;
 /// <summary>epoll sets (epoll(7)): which open files they watch, under which numbers, for what.</summary>
 /// <remarks>
 /// A registration is a pair of an open file and a number. The number may belong to another file by now, or to none, while
-/// the file lives on elsewhere: kcmp(2) with KCMP_EPOLL_TFD tells, and then the file's id goes into the image.
+/// the file lives on elsewhere: then the file's id goes into the image (EpollTargets).
 /// </remarks>
-internal sealed unsafe class EventPoll : FileKind
+internal sealed class EventPoll : FileKind
 {
     private const uint EPIOCSPARAMS = 0x40088A01, EPIOCGPARAMS = 0x80088A02;
 
@@ -31,7 +31,7 @@ internal sealed unsafe class EventPoll : FileKind
             if (line.StartsWith("tfd:")) entry.Epfd.Tfd.Add(Parse(line));
         }
 
-        if (entry.Epfd.Tfd.Count > 0) context.WhenFilesAreKnown.Add(() => Identify(context, file, entry.Epfd));
+        if (entry.Epfd.Tfd.Count > 0) context.WhenFilesAreKnown.Add(() => new EpollTargets(context, file, entry.Epfd).Identify());
     }
 
     /// <inheritdoc />
@@ -48,7 +48,7 @@ internal sealed unsafe class EventPoll : FileKind
     }
 
     /// <summary>"tfd:       14 events:     201b data: deadbeef00000077  pos:0 ino:12 sdev:10".</summary>
-    private static EventpollTfdEntry Parse(ReadOnlySpan<char> line)
+    internal static EventpollTfdEntry Parse(ReadOnlySpan<char> line)
     {
         return new EventpollTfdEntry
         {
@@ -67,42 +67,5 @@ internal sealed unsafe class EventPoll : FileKind
         ReadOnlySpan<char> rest = line[(line.IndexOf(name, StringComparison.Ordinal) + name.Length)..].TrimStart();
         int end = rest.IndexOf(' ');
         return end < 0 ? rest : rest[..end];
-    }
-
-    /// <summary>Finds the open file of each registration, and refuses one whose file is in no descriptor of the tree.</summary>
-    private static void Identify(DumpContext context, OpenFile set, EventpollFileEntry entry)
-    {
-        var seen = new Dictionary<uint, uint>(entry.Tfd.Count);
-        foreach (EventpollTfdEntry target in entry.Tfd)
-        {
-            seen[target.Tfd] = seen.TryGetValue(target.Tfd, out uint earlier) ? earlier + 1 : 0;
-            KnownDescriptor? now = context.Files.Find(set.Process, (int)target.Tfd);
-            IReadOnlyList<KnownDescriptor> candidates = context.Files.WithInode(target.Dev, target.Inode);
-            bool fits = now is not null && now.Device == target.Dev && now.Inode == target.Inode;
-            if (fits && IsTarget(set, target, seen[target.Tfd], now!)) continue;
-            KnownDescriptor found = candidates.FirstOrDefault(other => IsTarget(set, target, seen[target.Tfd], other)) ?? throw set.Fail(
-                ErrorCode.UnsupportedFile,
-                $"it watches a file under the number {target.Tfd}, which the process has closed, while the file is open outside the tree only",
-                "Let the program remove it from the set (EPOLL_CTL_DEL) before it closes the descriptor");
-            target.FileId = found.Id;
-            if (context.Files.Entries[(int)found.Id - 1].Type == FdTypes.Signalfd)
-            {
-                throw set.Fail(
-                    ErrorCode.UnsupportedFile, $"it watches a signal descriptor under the number {target.Tfd}, which is another's now",
-                    "Let the program remove it from the set (EPOLL_CTL_DEL) before it closes the descriptor");
-            }
-        }
-    }
-
-    /// <summary>True when the registration is of the open file of a descriptor.</summary>
-    /// <param name="set">The set.</param>
-    /// <param name="target">The registration.</param>
-    /// <param name="earlier">Registrations under the same number before it.</param>
-    /// <param name="descriptor">The descriptor.</param>
-    private static bool IsTarget(OpenFile set, EventpollTfdEntry target, uint earlier, KnownDescriptor descriptor)
-    {
-        uint* slot = stackalloc uint[3] { (uint)set.Fd, target.Tfd, earlier }; // struct kcmp_epoll_slot
-        SysResult order = Sys.Kcmp(descriptor.Process.Pid, set.Process.Pid, KCMP_EPOLL_TFD, descriptor.Fd, (long)slot);
-        return order.OrThrow("kcmp(KCMP_EPOLL_TFD)", $"{set.Process}, {set}") == 0;
     }
 }

@@ -1,3 +1,6 @@
+using CriuPmem.SystemTests.Failures;
+using CriuPmem.SystemTests.Programs;
+
 namespace CriuPmem.SystemTests;
 
 /// <summary>The lists agree with each other and with the sources.</summary>
@@ -16,7 +19,9 @@ public sealed class CatalogTests
     [Fact]
     public void KnownGaps_EveryLine_NamesATest()
     {
-        var subjects = Workload.All.Select(workload => workload.Name).ToHashSet();
+        var subjects = Workload.All.Select(workload => workload.Name)
+            .Concat(RealProgram.All.Select(program => program.Name))
+            .Concat(KillTests.Subjects).ToHashSet();
         var directions = Direction.All.Select(direction => direction.Name).ToHashSet();
         Assert.DoesNotContain(KnownGaps.Listed, gap => !subjects.Contains(gap.Subject));
         Assert.DoesNotContain(KnownGaps.Listed, gap => !directions.Contains(gap.Direction));

@@ -21,8 +21,11 @@ internal sealed record Command(int ExitCode, string Output, bool TimedOut)
         foreach ((string name, string value) in environment ?? new Dictionary<string, string>())
             start.Environment[name] = value;
         var output = new StringBuilder();
+        int ends = 0;
         void Collect(object _, DataReceivedEventArgs line)
         {
+            if (line.Data is null)
+                Interlocked.Increment(ref ends);
             lock (output)
                 output.AppendLine(line.Data);
         }
@@ -37,8 +40,9 @@ internal sealed record Command(int ExitCode, string Output, bool TimedOut)
         bool ended = process.WaitForExit(limit);
         if (!ended)
             process.Kill(entireProcessTree: true);
-        // Not until the end of the output: what it left running may hold the pipe open.
-        Thread.Sleep(ended ? 0 : 100);
+        // Not for long: what it left running may hold the pipes open.
+        for (int i = 0; i < 200 && Volatile.Read(ref ends) < 2; i++)
+            Thread.Sleep(1);
         lock (output)
             return new Command(ended ? process.ExitCode : -1, output.ToString(), !ended);
     }

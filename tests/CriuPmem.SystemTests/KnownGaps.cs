@@ -14,7 +14,12 @@ internal static class KnownGaps
 
     public static IEnumerable<(string Subject, string Direction)> Listed => NotYet.Keys.Concat(PeerCannot.Keys);
 
-    public static void Run(string subject, string direction, Action test)
+    /// <summary>Runs a test with the knowledge of the lists.</summary>
+    /// <param name="subject">First word of a line.</param>
+    /// <param name="direction">Second word of a line.</param>
+    /// <param name="test">The test.</param>
+    /// <param name="byChance">It may pass by luck while the gap is still there.</param>
+    public static void Run(string subject, string direction, Action test, bool byChance = false)
     {
         if (PeerCannot.TryGetValue((subject, direction), out string? never))
             Assert.Skip($"the peer cannot: {never}");
@@ -29,7 +34,7 @@ internal static class KnownGaps
             Assert.Skip($"not yet: {reason} ({firstLine})");
         }
 
-        if (listed)
+        if (listed && !byChance)
             Assert.Fail($"\"{subject} {direction}\" passes: remove it from not-yet.txt.");
     }
 

@@ -1,3 +1,5 @@
+using System.Net.NetworkInformation;
+
 namespace CriuPmem.SystemTests;
 
 /// <summary>Where things are on this machine, and what the run was asked for.</summary>
@@ -48,6 +50,21 @@ internal static class Machine
             }
         }
     }
+
+    /// <summary>A TCP port of 127.0.0.1 that nobody uses, outside of what clients are given.</summary>
+    public static int FreePort()
+    {
+        while (true)
+        {
+            int port = 20_000 + Random.Shared.Next(10_000);
+            if (!IsListening(port))
+                return port;
+        }
+    }
+
+    /// <summary>True when somebody listens on a TCP port.</summary>
+    public static bool IsListening(int port) => IPGlobalProperties.GetIPGlobalProperties().GetActiveTcpListeners()
+        .Any(listener => listener.Port == port);
 
     /// <summary>Removes a directory whatever the names below it are made of.</summary>
     public static void Delete(string folder) => Command.Run("/bin/rm", ["-rf", folder], TimeSpan.FromSeconds(30));

@@ -12,15 +12,12 @@ internal static class ProcessTable
     public static List<int> Marked(string directory)
     {
         byte[] wanted = Encoding.UTF8.GetBytes($"{Mark}={directory}\0");
-        var found = new List<int>();
-        foreach (string folder in Directory.EnumerateDirectories("/proc"))
-        {
-            if (int.TryParse(Path.GetFileName(folder), out int pid) && Environment(pid).AsSpan().IndexOf(wanted) >= 0)
-                found.Add(pid);
-        }
-
-        return found;
+        return [.. All().Where(pid => Environment(pid).AsSpan().IndexOf(wanted) >= 0)];
     }
+
+    /// <summary>Pids of the processes of a session; some programs overwrite their environment with their title.</summary>
+    public static List<int> InSession(int session) =>
+        [.. All().Where(pid => Stat(pid) is { Length: > 3 } fields && fields[3] == session.ToString())];
 
     public static bool Exists(int pid) => Directory.Exists($"/proc/{pid}");
 
@@ -39,11 +36,14 @@ internal static class ProcessTable
     }
 
     /// <summary>Kills what carries the mark, until nothing does.</summary>
-    public static void KillMarked(string directory)
+    public static void KillMarked(string directory) => Kill(() => Marked(directory));
+
+    /// <summary>Kills processes until none is left.</summary>
+    public static void Kill(Func<List<int>> find)
     {
         for (int attempt = 0; attempt < 100; attempt++)
         {
-            List<int> left = Marked(directory);
+            List<int> left = find();
             if (left.Count == 0)
                 return;
             foreach (int pid in left)
@@ -78,6 +78,23 @@ internal static class ProcessTable
         catch (Exception error) when (error is ArgumentException or InvalidOperationException)
         {
             // It ended by itself.
+        }
+    }
+
+    private static IEnumerable<int> All() => Directory.EnumerateDirectories("/proc")
+        .Select(folder => int.TryParse(Path.GetFileName(folder), out int pid) ? pid : 0).Where(pid => pid > 0);
+
+    // The fields of /proc/PID/stat behind the name: state, parent, group, session …
+    private static string[]? Stat(int pid)
+    {
+        try
+        {
+            string line = File.ReadAllText($"/proc/{pid}/stat");
+            return line[(line.LastIndexOf(')') + 2)..].Split(' ');
+        }
+        catch (IOException)
+        {
+            return null;
         }
     }
 

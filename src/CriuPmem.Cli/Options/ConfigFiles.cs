@@ -37,6 +37,13 @@ internal sealed class ConfigFiles
     {
         SysResult read = SmallFile.TryRead(path, out byte[] bytes);
         if (read.Errno is Errno.ENOENT or Errno.ENOTDIR && !mustExist) return;
+        if (read.Errno == Errno.EACCES && !mustExist)
+        {
+            // Nothing was asked for: another user's home (sudo, setpriv) must not hide what is really wrong.
+            Warnings.Add($"{path} cannot be read: {read.Errno.Describe()}; going on without it");
+            return;
+        }
+
         if (read.Failed)
         {
             throw new CheckpointException(ErrorCode.Usage, "this configuration file cannot be read")

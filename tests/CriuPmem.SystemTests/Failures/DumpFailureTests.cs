@@ -1,0 +1,121 @@
+using System.Diagnostics;
+
+namespace CriuPmem.SystemTests.Failures;
+
+/// <summary>Dumps that cannot succeed say why, and leave everything as it was.</summary>
+public sealed class DumpFailureTests
+{
+    [Fact]
+    public void NoSuchProcess()
+    {
+        string images = Directory.CreateTempSubdirectory("criu-pmem-images.").FullName;
+        EngineRun.Refuses(["dump", "-t", "4194303", "-D", images], "CP1100", "4194303");
+        Assert.Empty(Directory.GetFileSystemEntries(images, "*.img"));
+        Machine.Delete(images);
+    }
+
+    [Fact]
+    public void KernelThread()
+    {
+        string images = Directory.CreateTempSubdirectory("criu-pmem-images.").FullName;
+        if (ProcessTable.Describe(2).Contains("kthreadd", StringComparison.Ordinal) is false)
+            Assert.Skip("not here: pid 2 is no kernel thread (this is a container)");
+        EngineRun.Refuses(["dump", "-t", "2", "-D", images], "CP1101", "kthreadd");
+        Machine.Delete(images);
+    }
+
+    [Fact]
+    public void NotRoot()
+    {
+        using var live = new LiveWorkload(Workload.Named("mem_brk"));
+        string images = live.NewImages("images");
+        File.SetUnixFileMode(images, (UnixFileMode)0x1FF);
+        string program = Path.Combine("/tmp", $"criu-pmem-as-nobody.{Environment.ProcessId}");
+        File.Copy(Engine.Ours.Program, program, overwrite: true); // the repository may be out of reach for nobody
+        Command command = Command.Run("setpriv",
+        [
+            "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", program, "dump", "-t",
+            live.Pid.ToString(), "-D", images,
+        ], Engine.Limit);
+        File.Delete(program);
+        Assert.Equal(1, command.ExitCode);
+        Assert.Contains("[CP1002]", command.Output, StringComparison.Ordinal);
+        Assert.Contains("root", command.Output, StringComparison.Ordinal);
+        live.Check("after a dump by nobody");
+        live.Stop();
+    }
+
+    [Fact]
+    public void ImagesDirectory_Missing()
+    {
+        using var live = new LiveWorkload(Workload.Named("mem_brk"));
+        EngineRun.DumpRefuses(live, Path.Combine(live.Home, "nothing-here"), "CP1300", "nothing-here", "mkdir");
+        live.Stop();
+    }
+
+    [Fact]
+    public void ImagesDirectory_ReadOnly()
+    {
+        using var live = new LiveWorkload(Workload.Named("mem_brk"));
+        using var mount = new TestMount(live.NewImages("images"), "ro");
+        EngineRun.DumpRefuses(live, mount.Path, "CP1300", mount.Path, "Read-only");
+        live.Stop();
+    }
+
+    [Theory]
+    [InlineData("16k")]
+    [InlineData("64k")]
+    [InlineData("256k")]
+    [InlineData("512k")]
+    public void ImagesDirectory_FullInTheMiddle(string size)
+    {
+        using var live = new LiveWorkload(Workload.Named("mem_anon"));
+        using var mount = new TestMount(live.NewImages("images"), $"size={size}");
+        EngineRun.DumpRefuses(live, mount.Path, "CP1304", "space");
+        Assert.Empty(Directory.GetFileSystemEntries(mount.Path, "*.img"));
+        live.Stop();
+    }
+
+    [Fact]
+    public void TracedByAnother()
+    {
+        using var live = new LiveWorkload(Workload.Named("threads_basic"));
+        const string seize = """
+            import ctypes, sys, time
+            libc = ctypes.CDLL(None, use_errno=True)
+            PTRACE_SEIZE = 0x4206
+            print(libc.ptrace(PTRACE_SEIZE, int(sys.argv[1]), None, None), flush=True)
+            time.sleep(60)
+            """;
+        var start = new ProcessStartInfo("/usr/bin/python3") { RedirectStandardOutput = true };
+        foreach (string argument in (string[])["-c", seize, live.Pid.ToString()])
+            start.ArgumentList.Add(argument);
+        using Process tracer = Process.Start(start)!;
+        Assert.Equal("0", tracer.StandardOutput.ReadLine());
+        try
+        {
+            EngineRun.DumpRefuses(live, live.NewImages("images"), "CP1102", tracer.Id.ToString());
+        }
+        finally
+        {
+            tracer.Kill();
+            tracer.WaitForExit();
+        }
+
+        live.Check("after its tracer has gone");
+        Rounds.Run(live, Direction.Named("ours"), 1);
+    }
+
+    [Fact]
+    public void Refused_ByActionScript()
+    {
+        using var live = new LiveWorkload(Workload.Named("threads_basic"));
+        string script = Path.Combine(live.Home, "script.sh");
+        File.WriteAllText(script, "#!/bin/sh\n[ \"$CRTOOLS_SCRIPT_ACTION\" != post-dump ]\n");
+        File.SetUnixFileMode(script, (UnixFileMode)0x1ED);
+        string images = live.NewImages("images");
+        EngineRun.Refuses(["dump", "-t", $"{live.Pid}", "-D", images, "--action-script", script], "CP1005", "post-dump", "script.sh");
+        live.Check("after an action script said no");
+        live.Stop();
+    }
+}

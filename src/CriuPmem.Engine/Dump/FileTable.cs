@@ -31,7 +31,7 @@ internal sealed class FileTable(DumpContext context)
         {
             using OpenFile? file = OpenFile.TryLook(process, fd);
             if (file is null) continue;
-            FileKind kind = FileKinds.Of(file) ?? throw file.Fail(
+            FileKind kind = (context.External.Covers(file) ? FileKinds.External : FileKinds.Of(file)) ?? throw file.Fail(
                 ErrorCode.UnsupportedFile, "open files of this kind cannot be saved yet", "Let the program close it, or leave it out of the tree");
             Identify(file, out bool isNew);
             if (isNew) Dump(kind, file);

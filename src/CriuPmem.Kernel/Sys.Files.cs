@@ -70,6 +70,12 @@ internal static unsafe partial class Sys
         return Syscall.Invoke(SyscallNumber.poll, (long)(&request), 1, 0).Raw > 0 ? (short)(request >> 48) : (short)0;
     }
 
+    /// <summary>inotify_add_watch(2): the watch descriptor.</summary>
+    public static SysResult InotifyAddWatch(int fd, ReadOnlySpan<char> path, uint mask)
+    {
+        fixed (byte* name = ZeroTerminated(path, default)) return Syscall.Invoke(SyscallNumber.inotify_add_watch, fd, (long)name, mask);
+    }
+
     /// <summary>dup3(2).</summary>
     public static SysResult Dup3(int from, int to, int flags) => Syscall.Invoke(SyscallNumber.dup3, from, to, flags);
 

@@ -22,6 +22,7 @@ internal sealed class DumpContext
         Deleted = new DeletedFiles(this);
         Pipes = new PipeQueue(this, ImageKind.PipesData);
         Fifos = new PipeQueue(this, ImageKind.FifoData);
+        Handles = new FileHandles(this);
     }
 
     /// <summary>What the user asked for.</summary>
@@ -53,6 +54,9 @@ internal sealed class DumpContext
 
     /// <summary>The FIFOs and their contents.</summary>
     public PipeQueue Fifos { get; }
+
+    /// <summary>How inodes are found that are known by their handles.</summary>
+    public FileHandles Handles { get; }
 
     /// <summary>Where the dump tells what it does.</summary>
     public EngineLog Log => Options.Log;

@@ -12,6 +12,9 @@ internal sealed class FileTable(DumpContext context)
 {
     private readonly Dictionary<(ulong Device, ulong Inode, ulong Position, uint Flags), KernelObjects> _open = [];
     private readonly Dictionary<(ulong Device, ulong Inode, string Path, uint Flags), uint> _paths = [];
+    private readonly Dictionary<(ulong Device, ulong Inode), uint> _fifos = [];
+    private readonly Dictionary<(DumpProcess, int), KnownDescriptor> _descriptors = [];
+    private readonly Dictionary<(uint Device, ulong Inode), List<KnownDescriptor>> _inodes = [];
     private uint _nextId = 1;
 
     /// <summary>The entries so far, in the order of their ids.</summary>
@@ -32,6 +35,7 @@ internal sealed class FileTable(DumpContext context)
                 ErrorCode.UnsupportedFile, "open files of this kind cannot be saved yet", "Let the program close it, or leave it out of the tree");
             Identify(file, out bool isNew);
             if (isNew) Dump(kind, file);
+            Remember(file);
             entries.Add(new FdinfoEntry { Id = file.Id, Fd = (uint)fd, Type = Entries[(int)file.Id - 1].Type, Flags = file.CloseOnExec ? 1u : 0 });
         }
 
@@ -65,6 +69,33 @@ internal sealed class FileTable(DumpContext context)
         var entry = new FileEntry { Type = type, Id = _nextId++ };
         Entries.Add(entry);
         return entry;
+    }
+
+    /// <summary>What a descriptor of a process leads to; null when it is not open.</summary>
+    public KnownDescriptor? Find(DumpProcess process, int fd) => _descriptors.GetValueOrDefault((process, fd));
+
+    /// <summary>Every descriptor in the tree that leads to an inode.</summary>
+    /// <param name="device">The device in the kernel's own form, as in fdinfo.</param>
+    /// <param name="inode">The inode.</param>
+    public IReadOnlyList<KnownDescriptor> WithInode(uint device, ulong inode) =>
+        _inodes.TryGetValue((device, inode), out List<KnownDescriptor>? found) ? found : [];
+
+    private void Remember(OpenFile file)
+    {
+        var known = new KnownDescriptor(file.Process, file.Fd, file.Id, FileStat.KernelDevice(file.Stat.st_dev), file.Stat.st_ino);
+        _descriptors.Add((file.Process, file.Fd), known);
+        if (!_inodes.TryGetValue((known.Device, known.Inode), out List<KnownDescriptor>? same)) _inodes.Add((known.Device, known.Inode), same = []);
+        same.Add(known);
+    }
+
+    /// <summary>The pipe id of a FIFO: its inode's number, as the peer has it, unless another file system has the same.</summary>
+    public uint FifoId(in FileStat stat)
+    {
+        if (_fifos.TryGetValue((stat.st_dev, stat.st_ino), out uint id)) return id;
+        id = (uint)stat.st_ino;
+        while (_fifos.ContainsValue(id)) id++;
+        _fifos.Add((stat.st_dev, stat.st_ino), id);
+        return id;
     }
 
     /// <summary>Adds a path that another entry names, and that no descriptor leads to; returns its id.</summary>

@@ -140,20 +140,47 @@ internal sealed class MemoryRestore(RestoreContext context)
         return filled;
     }
 
+    /// <summary>Makes the mappings. Neighbours of private anonymous memory that begin alike are made by one call.</summary>
     private void Map(RestoreProcess process, RemoteCalls calls, MmEntry memory, HashSet<ulong> filled, Inheritance inherited)
     {
+        (ulong Start, ulong End, int Protection, int Flags) anonymous = default;
         foreach (VmaEntry vma in memory.Vmas)
         {
             var status = (VmaStatus)vma.Status;
             if ((status & (VmaStatus.Vsyscall | VmaStatus.Vdso | VmaStatus.Vvar)) != 0) continue;
             int flags = (int)vma.Flags & ~MAP_LOCKED | MAP_FIXED;
             int prot = (int)vma.Prot;
-            long fd = -1;
-            if (Is(vma, VmaStatus.FilePrivate | VmaStatus.FileShared)) fd = _received[((uint)vma.Shmid, vma.Fdflags)];
-            else if (!Is(vma, VmaStatus.AnonPrivate)) throw process.Fail(ErrorCode.ImageUnsupported, "memory of this kind cannot be restored yet", null, $"mapping {vma.Start:x}-{vma.End:x}, status {status}");
             if (filled.Contains(vma.Start) && (vma.Flags & MAP_PRIVATE) != 0) prot |= PROT_READ | PROT_WRITE;
-            if (inherited.Keeps(vma)) calls.Must("mprotect", SyscallNumber.mprotect, (long)vma.Start, (long)(vma.End - vma.Start), prot);
-            else calls.Must("mmap", SyscallNumber.mmap, (long)vma.Start, (long)(vma.End - vma.Start), prot, flags, fd, (long)vma.Pgoff);
+            if (inherited.Keeps(vma))
+            {
+                calls.Must("mprotect", SyscallNumber.mprotect, (long)vma.Start, (long)(vma.End - vma.Start), prot);
+            }
+            else if (Is(vma, VmaStatus.FilePrivate | VmaStatus.FileShared))
+            {
+                long fd = _received[((uint)vma.Shmid, vma.Fdflags)];
+                calls.Must("mmap", SyscallNumber.mmap, (long)vma.Start, (long)(vma.End - vma.Start), prot, flags, fd, (long)vma.Pgoff);
+            }
+            else if (!Is(vma, VmaStatus.AnonPrivate))
+            {
+                throw process.Fail(ErrorCode.ImageUnsupported, "memory of this kind cannot be restored yet", null, $"mapping {vma.Start:x}-{vma.End:x}, status {status}");
+            }
+            else if (anonymous.End == vma.Start && anonymous.Protection == prot && anonymous.Flags == flags && (flags & MAP_GROWSDOWN) == 0)
+            {
+                anonymous.End = vma.End;
+            }
+            else
+            {
+                MapAnonymous();
+                anonymous = (vma.Start, vma.End, prot, flags);
+            }
+        }
+
+        MapAnonymous();
+
+        void MapAnonymous()
+        {
+            if (anonymous.End == 0) return;
+            calls.Must("mmap", SyscallNumber.mmap, (long)anonymous.Start, (long)(anonymous.End - anonymous.Start), anonymous.Protection, anonymous.Flags, -1);
         }
     }
 

@@ -12,9 +12,12 @@ internal static class FileKinds
         new RegularFile(),
         new MemoryFile(),
         new Pipe(),
+        new Fifo(),
         new EventFd(),
         new TimerFd(),
         new SignalFd(),
+        new EventPoll(),
+        new Inotify(),
     ];
 
     private static readonly FileKind?[] s_byType = ByType();

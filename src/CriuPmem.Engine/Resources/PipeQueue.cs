@@ -50,7 +50,7 @@ internal sealed unsafe class PipeQueue(DumpContext context, ImageKind image)
         }
     }
 
-    private ReadOnlySpan<byte> Read(PipeSource source, Scratch scratch, PipeDataEntry entry)
+    private static ReadOnlySpan<byte> Read(PipeSource source, Scratch scratch, PipeDataEntry entry)
     {
         DumpProcess process = source.Process;
         string what = $"{process}, fd {source.Fd}";

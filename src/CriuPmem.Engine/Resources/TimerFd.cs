@@ -14,7 +14,7 @@ internal sealed unsafe class TimerFd : FileKind
 {
     private const int TFD_TIMER_ABSTIME = 1;
     private const uint TFD_IOC_SET_TICKS = 0x40085400;
-    private const int CLOCK_REALTIME_ALARM = 8, CLOCK_BOOTTIME_ALARM = 9;
+    private const int CLOCK_REALTIME = 0, CLOCK_REALTIME_ALARM = 8, CLOCK_BOOTTIME_ALARM = 9;
     private const ulong NanosecondsPerSecond = 1_000_000_000;
 
     /// <inheritdoc />
@@ -38,7 +38,17 @@ internal sealed unsafe class TimerFd : FileKind
         }
 
         ulong left = timer.Vsec * NanosecondsPerSecond + timer.Vnsec;
-        if ((timer.SettimeFlags & TFD_TIMER_ABSTIME) != 0 && left != 0) timer.ExpiresNs = Now((int)timer.Clockid) + left;
+        if ((timer.SettimeFlags & TFD_TIMER_ABSTIME) != 0 && left != 0)
+        {
+            TimensEntry clocks = Clocks.Dump(file.Process);
+            timer.ExpiresNs = left + Source(timer.Clockid) switch
+            {
+                Sys.CLOCK_MONOTONIC => Nanoseconds(clocks.Monotonic),
+                Sys.CLOCK_BOOTTIME => Nanoseconds(clocks.Boottime),
+                _ => Now(timer.Clockid),
+            };
+        }
+
         entry.Tfd = timer;
     }
 
@@ -50,16 +60,16 @@ internal sealed unsafe class TimerFd : FileKind
         int fd = (int)Syscall.Invoke(SyscallNumber.timerfd_create, timer.Clockid, O_CLOEXEC | timer.Flags & O_NONBLOCK).OrThrow("timerfd_create", what);
         context.RestoreOwner(fd, timer.Fown, timer.Flags);
         // Not earlier: the time that the restore takes is not the program's.
-        context.WhenTasksAreEquipped.Add(() => Arm(fd, timer, what));
+        context.WhenTasksAreEquipped.Add(() => Arm(context, fd, timer, what));
         return fd;
     }
 
-    private static void Arm(int fd, TimerfdEntry timer, string what)
+    private static void Arm(RestoreContext context, int fd, TimerfdEntry timer, string what)
     {
         ulong value = timer.Vsec * NanosecondsPerSecond + timer.Vnsec, interval = timer.Isec * NanosecondsPerSecond + timer.Insec;
         // Other engines' images show a periodic timer that has expired as one without time left.
         if (value == 0 && timer.Ticks != 0) value = interval;
-        if (value != 0 && (timer.SettimeFlags & TFD_TIMER_ABSTIME) != 0) value = Deadline(timer, value);
+        if (value != 0 && (timer.SettimeFlags & TFD_TIMER_ABSTIME) != 0) value = Deadline(context, timer, value);
         ulong* setting = stackalloc ulong[4]
         {
             interval / NanosecondsPerSecond, interval % NanosecondsPerSecond, value / NanosecondsPerSecond, value % NanosecondsPerSecond,
@@ -69,22 +79,37 @@ internal sealed unsafe class TimerFd : FileKind
         if (ticks != 0) Sys.Ioctl(fd, TFD_IOC_SET_TICKS, ref ticks).OrThrow("ioctl(TFD_IOC_SET_TICKS)", what);
     }
 
-    private static ulong Deadline(TimerfdEntry timer, ulong left)
+    /// <summary>When an absolute timer expires, on the engine's clock.</summary>
+    private static ulong Deadline(RestoreContext context, TimerfdEntry timer, ulong left)
     {
-        ulong now = Now((int)timer.Clockid);
-        return timer.HasExpiresNs && now >= timer.ExpiresNs - left ? timer.ExpiresNs : now + left;
+        ulong now = Now(timer.Clockid);
+        if (!timer.HasExpiresNs) return now + left;
+        // The tree's clocks go on from where they were if the engine's are behind (see Clocks).
+        ulong saved = Source(timer.Clockid) switch
+        {
+            Sys.CLOCK_MONOTONIC => Nanoseconds(context.Contents.TimeNs?.Monotonic),
+            Sys.CLOCK_BOOTTIME => Nanoseconds(context.Contents.TimeNs?.Boottime),
+            _ => 0,
+        };
+        ulong trees = Math.Max(now, saved);
+        return timer.ExpiresNs > trees ? now + (timer.ExpiresNs - trees) : now;
     }
 
-    private static ulong Now(int clock)
+    private static ulong Now(uint clock)
     {
-        (ulong seconds, ulong nanoseconds) = Sys.Clock(clock switch
-        {
-            CLOCK_REALTIME_ALARM => 0,
-            CLOCK_BOOTTIME_ALARM => Sys.CLOCK_BOOTTIME,
-            _ => clock,
-        });
+        (ulong seconds, ulong nanoseconds) = Sys.Clock(Source(clock));
         return seconds * NanosecondsPerSecond + nanoseconds;
     }
+
+    /// <summary>The clock that a timer's clock goes by.</summary>
+    private static int Source(uint clock) => clock switch
+    {
+        CLOCK_REALTIME_ALARM => CLOCK_REALTIME,
+        CLOCK_BOOTTIME_ALARM => Sys.CLOCK_BOOTTIME,
+        _ => (int)clock,
+    };
+
+    private static ulong Nanoseconds(Timespec? time) => time is null ? 0 : time.TvSec * NanosecondsPerSecond + time.TvNsec;
 
     private static TimerfdEntry Read(OpenFile file)
     {

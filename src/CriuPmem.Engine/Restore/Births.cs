@@ -1,7 +1,6 @@
 using System.Runtime.InteropServices;
 using CriuPmem.Engine.Memory;
 using CriuPmem.Engine.Resources;
-using CriuPmem.Images.Messages;
 using CriuPmem.Remote;
 
 namespace CriuPmem.Engine.Restore;

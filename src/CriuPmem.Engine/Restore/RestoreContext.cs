@@ -25,6 +25,7 @@ internal sealed class RestoreContext : IDisposable
         Transport = new Transport();
         MemoryFiles = new MemoryFiles(this);
         PipeContents = new PipeContents(this);
+        Registrations = new EpollRegistrations(this);
     }
 
     /// <summary>What the user asked for.</summary>
@@ -58,6 +59,9 @@ internal sealed class RestoreContext : IDisposable
 
     /// <summary>The pipes and FIFOs, and what is in them.</summary>
     public PipeContents PipeContents { get; }
+
+    /// <summary>What the epoll sets watch.</summary>
+    public EpollRegistrations Registrations { get; }
 
     /// <summary>The way of descriptors into the tasks.</summary>
     public Transport Transport { get; }

@@ -244,6 +244,7 @@ internal static partial class MessageSchemas
             Req(2, "flags", K.UInt32),
             Req(3, "fown", K.Message, 0),
             Rep(4, "tfd", K.Message, 19),
+            F(1000, "busy_poll", K.UInt64),
         }),
         // 21
         new MessageSchema("SignalfdEntry", typeof(CriuPmem.Images.Messages.SignalfdEntry), new FieldSchema[]

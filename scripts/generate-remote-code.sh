@@ -25,6 +25,10 @@ HEAD
   printf '    public static ReadOnlySpan<byte> Batch =>\n    [\n%s\n    ];\n\n' "$(bytes batch)"
   printf '    /// <summary>Where, in <see cref="Batch"/>, a tracee goes on whose tracer has died; in bytes.</summary>\n'
   printf '    public const int HealOffset = 0x%x;\n\n' $((16#$(at heal) - 16#$(at batch)))
+  printf '    /// <summary>One system call from outside of any scratch, and its data.</summary>\n'
+  printf '    public static ReadOnlySpan<byte> Call =>\n    [\n%s\n    ];\n\n' "$(bytes call)"
+  printf '    /// <summary>Where, in <see cref="Call"/>, its data begins; in bytes.</summary>\n'
+  printf '    public const int CallDataOffset = 0x%x;\n\n' $((16#$(at call_mask) - 16#$(at call)))
   printf '    /// <summary>Makes the engine'"'"'s first child.</summary>\n'
   printf '    public static ReadOnlySpan<byte> Spawn =>\n    [\n%s\n    ];\n\n' "$(bytes spawn)"
   printf '    /// <summary>A program that waits for its tracer.</summary>\n'

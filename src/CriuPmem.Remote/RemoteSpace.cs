@@ -21,7 +21,22 @@ internal sealed class RemoteSpace : IDisposable
     /// <summary>The signal that ends a batch: one that the program neither handles nor has pending.</summary>
     public int EndSignal { get; set; } = SIGURG;
 
-    /// <summary>Makes a scratch mapping in a stopped task's address space.</summary>
+    /// <summary>The way to make single calls that leave the program unharmed if the engine dies; null at a restore.</summary>
+    public VdsoTail? Tail { get; init; }
+
+    /// <summary>Makes a scratch mapping in the address space of a program, which goes on if the engine dies meanwhile.</summary>
+    /// <param name="task">The task, its registers loaded; it stands in the call when this returns.</param>
+    /// <param name="syscallInstruction">A <c>syscall</c> instruction in its memory.</param>
+    /// <param name="tail">Where the call is made.</param>
+    /// <param name="endSignal">See <see cref="EndSignal"/>.</param>
+    public static RemoteSpace Create(Tracee task, RemoteAddress syscallInstruction, VdsoTail tail, int endSignal)
+    {
+        SysResult mapped = tail.Call(
+            task, endSignal, SyscallNumber.mmap, 0, SyscallBatch.ScratchBytes, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+        return new RemoteSpace(Scratch(task, mapped), syscallInstruction) { Tail = tail, EndSignal = endSignal };
+    }
+
+    /// <summary>Makes a scratch mapping in a task that belongs to the engine.</summary>
     /// <param name="task">The task, its registers loaded.</param>
     /// <param name="syscallInstruction">A <c>syscall</c> instruction in its memory, mapped executable.</param>
     /// <param name="address">Where the mapping shall lie, or 0 for the kernel's choice.</param>
@@ -30,62 +45,51 @@ internal sealed class RemoteSpace : IDisposable
         int flags = MAP_PRIVATE | MAP_ANONYMOUS | (address == 0 ? 0 : MAP_FIXED_NOREPLACE);
         SysResult mapped = task.StepCall(
             syscallInstruction, SyscallNumber.mmap, (long)address, SyscallBatch.ScratchBytes, PROT_READ | PROT_WRITE | PROT_EXEC, flags, -1);
-        if (mapped.Failed)
-        {
-            throw new CheckpointException(ErrorCode.SystemCall, "the process cannot map the 256 KiB of memory that saving it takes")
-            {
-                Pid = task.Tid,
-                Errno = mapped.Errno,
-                Remedy = "Raise its address space limit (RLIMIT_AS), or vm.max_map_count",
-            };
-        }
-
-        return new RemoteSpace(new RemoteAddress((ulong)mapped.Raw), syscallInstruction);
+        return new RemoteSpace(Scratch(task, mapped), syscallInstruction);
     }
+
+    private static RemoteAddress Scratch(Tracee task, SysResult mapped) => !mapped.Failed
+        ? new RemoteAddress((ulong)mapped.Raw)
+        : throw new CheckpointException(ErrorCode.SystemCall, "the process cannot map the 256 KiB of memory that saving it takes")
+        {
+            Pid = task.Tid,
+            Errno = mapped.Errno,
+            Remedy = "Raise its address space limit (RLIMIT_AS), or vm.max_map_count",
+        };
 
     /// <summary>Runs <see cref="Batch"/> in <paramref name="task"/>, which then stands stopped, still borrowed.</summary>
     /// <exception cref="CheckpointException">The task ended, or a call that had to succeed failed.</exception>
     public void Run(Tracee task)
     {
         if (Batch.Count == 0) return;
-        Start(task);
-        Finish(task);
+        Batch.Load(task, EndSignal);
+        task.RunTo(EndSignal);
+        Batch.Unload(task.Tid);
+        Batch.Check(task.Tid);
     }
 
-    /// <summary>Starts <see cref="Batch"/> in <paramref name="task"/>: <see cref="Finish"/> must follow.</summary>
+    /// <summary>Starts <see cref="Batch"/> in a task that will not come back (exit_group(2)).</summary>
     public void Start(Tracee task)
     {
         Batch.Load(task, EndSignal);
         Sys.Ptrace(PTRACE_CONT, task.Tid).OrThrow("ptrace(CONT)", $"task {task.Tid}");
     }
 
-    /// <summary>Waits for the end of the batch and fetches its results.</summary>
-    public void Finish(Tracee task)
+    /// <summary>Unmaps the scratch mapping by a single call of <paramref name="task"/>, which stands in it then.</summary>
+    public void Remove(Tracee task)
     {
-        for (; ; )
-        {
-            TaskStop stop = task.Wait();
-            if (stop.Ended) throw task.Died(stop);
-            if (stop.Event == 0 && stop.Signal == EndSignal) break;
-            if (stop.Event == 0 && stop.Signal is SIGSEGV or SIGBUS or SIGILL or SIGTRAP or SIGSYS)
-            {
-                throw new CheckpointException(ErrorCode.Internal, $"a batch of remote calls stopped with signal {stop.Signal}") { Pid = task.Tid };
-            }
-
-            Sys.Ptrace(PTRACE_CONT, task.Tid).OrThrow("ptrace(CONT)", $"task {task.Tid}");
-        }
-
-        Batch.Unload(task.Tid);
-        Batch.Check(task.Tid);
+        if (Tail is null) RemoveAt(task, SyscallInstruction);
+        else Tail.Call(task, EndSignal, SyscallNumber.munmap, Batch.Scratch, SyscallBatch.ScratchBytes);
     }
-
-    /// <summary>Unmaps the scratch mapping by a single call of <paramref name="task"/>.</summary>
-    public void Remove(Tracee task) => RemoveAt(task, SyscallInstruction);
 
     /// <summary>As <see cref="Remove"/>, through another <c>syscall</c> instruction.</summary>
     public void RemoveAt(Tracee task, RemoteAddress syscallInstruction) =>
         task.StepCall(syscallInstruction, SyscallNumber.munmap, Batch.Scratch, SyscallBatch.ScratchBytes);
 
     /// <summary>Frees the engine's side; the mapping itself is <see cref="Remove"/>'s business.</summary>
-    public void Dispose() => Batch.Dispose();
+    public void Dispose()
+    {
+        Tail?.Dispose();
+        Batch.Dispose();
+    }
 }

@@ -5,7 +5,7 @@ namespace CriuPmem.Remote;
 /// <summary>System calls that a tracee will execute in one go, with their data, and afterwards their results.</summary>
 /// <remarks>
 /// <code>
-/// scratch:  0x000 control block   0x100 code   0x1000 requests (64 bytes each) →      ← data, from the end down
+/// scratch:  0 control block   0x100 code   0x1000 requests (64 bytes each) →   ← data   0x3ff00 the way back
 /// </code>
 /// The layout is mirrored here; only what is used is copied over and back. One batch object serves many runs.
 /// </remarks>
@@ -17,11 +17,12 @@ internal sealed unsafe class SyscallBatch : IDisposable
     internal const int CodeOffset = 0x100;
     internal const int RequestsOffset = 0x1000;
     private const int RequestBytes = 64;
+    private const int FrameOffset = ScratchBytes - 0x100; // remote.S has it too
     private const long NotRun = long.MinValue;
 
     private readonly byte* _mirror = (byte*)NativeMemory.AllocZeroed(ScratchBytes);
     private readonly List<string?> _names = [];
-    private int _dataStart = ScratchBytes;
+    private int _dataStart = FrameOffset;
 
     /// <summary>Creates an empty batch for a scratch mapping at <paramref name="scratch"/>.</summary>
     public SyscallBatch(RemoteAddress scratch)
@@ -43,7 +44,7 @@ internal sealed unsafe class SyscallBatch : IDisposable
     public void Clear()
     {
         Count = 0;
-        _dataStart = ScratchBytes;
+        _dataStart = FrameOffset;
         _names.Clear();
     }
 
@@ -108,7 +109,7 @@ internal sealed unsafe class SyscallBatch : IDisposable
         control[2] = ~(1UL << (endSignal - 1) | 1UL << (SIGTRAP - 1));
         control[3] = task.SignalMask;
         control[4] = (ulong)endSignal;
-        HealingFrame(control + 6, own);
+        HealingFrame((ulong*)(_mirror + FrameOffset), own);
         Copy(task.Tid, SyscallNumber.process_vm_writev, includeCode: true);
         UserRegs registers = own;
         registers.rip = Scratch.Value + CodeOffset;
@@ -142,23 +143,7 @@ internal sealed unsafe class SyscallBatch : IDisposable
     /// <summary>How the program goes on by itself if the tracer dies (remote.S, heal): general registers, then an iretq frame.</summary>
     private static void HealingFrame(ulong* frame, in UserRegs own)
     {
-        ulong rax = own.rax, rip = own.rip;
-        if ((long)own.orig_rax >= 0)
-        {
-            // The kernel would restart an interrupted call on its way out of the stop; here that is done by hand.
-            switch (-(long)own.rax)
-            {
-                case (long)Errno.ERESTARTSYS or (long)Errno.ERESTARTNOINTR or (long)Errno.ERESTARTNOHAND:
-                    rax = own.orig_rax;
-                    rip -= 2;
-                    break;
-                case (long)Errno.ERESTART_RESTARTBLOCK:
-                    rax = SyscallNumber.restart_syscall;
-                    rip -= 2;
-                    break;
-            }
-        }
-
+        (ulong rax, ulong rip) = own.AfterRestart();
         ReadOnlySpan<ulong> values =
         [
             own.rdi, own.rsi, own.rdx, own.rcx, rax, own.r8, own.r9, own.r10, own.r11, own.rbp, own.r12, own.r13, own.r14,
@@ -203,7 +188,7 @@ internal sealed unsafe class SyscallBatch : IDisposable
 
         if (includeCode) Range(0, CodeOffset + RemoteCode.Batch.Length);
         Range(RequestsOffset, Count * RequestBytes);
-        Range(_dataStart, ScratchBytes - _dataStart);
+        Range(_dataStart, (includeCode ? ScratchBytes : FrameOffset) - _dataStart);
         if (ranges == 0) return;
         SysResult copied = Syscall.Invoke(call, tid, (long)local, ranges, (long)remote, ranges);
         if (copied.Raw != (long)total) copied.OrThrow("copying a remote batch", $"task {tid}");

@@ -100,6 +100,23 @@ internal sealed unsafe class Tracee
     /// <summary>PTRACE_DETACH, with a signal to deliver or 0. A group stop goes on by itself.</summary>
     public void Detach(int signal = 0) => Sys.Ptrace(PTRACE_DETACH, Tid, 0, signal);
 
+    /// <summary>Lets the task run up to the signal that ends what was loaded into it.</summary>
+    /// <exception cref="CheckpointException">It ended.</exception>
+    public void RunTo(int endSignal)
+    {
+        for (; ; )
+        {
+            Sys.Ptrace(PTRACE_CONT, Tid).OrThrow("ptrace(CONT)", $"task {Tid}");
+            TaskStop stop = Wait();
+            if (stop.Ended) throw Died(stop);
+            if (stop.Event == 0 && stop.Signal == endSignal) return;
+            if (stop.Event == 0 && stop.Signal is SIGSEGV or SIGBUS or SIGILL or SIGTRAP or SIGSYS)
+            {
+                throw new CheckpointException(ErrorCode.Internal, $"remote calls stopped with signal {stop.Signal}") { Pid = Tid };
+            }
+        }
+    }
+
     /// <summary>Executes one system call at the instruction at <paramref name="instruction"/>, by a single step.</summary>
     /// <remarks>
     /// For the few calls before and after the scratch mapping exists. All signals are blocked meanwhile, but SIGTRAP: a

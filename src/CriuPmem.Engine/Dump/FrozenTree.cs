@@ -62,17 +62,27 @@ internal sealed class FrozenTree : IDisposable
             return;
         }
 
+        // All but those who take the scratch mappings away go back first: a thread in a batch needs its scratch to the end.
+        foreach (DumpThread thread in Processes.SelectMany(process => process.Threads).Where(thread => !RemovesScratch(thread))) thread.Task.PutBack();
+        foreach (DumpProcess process in Processes.Where(process => process.Threads.Count > 0 && RemovesScratch(process.Leader))) RemoveScratch(process);
         foreach (DumpProcess process in Processes)
         {
-            RemoveScratch(process);
             if (state == FinalState.Stopped && !process.IsZombie) Sys.Kill(process.Pid, SIGSTOP);
-            foreach (DumpThread thread in process.Threads)
-            {
-                thread.Task.PutBack();
-                thread.Task.Detach();
-            }
+            foreach (DumpThread thread in process.Threads) thread.Task.Detach();
         }
+
+        foreach (DumpProcess process in Processes.Where(process => process.Threads.Exists(thread => thread.Task.GroupStopSignal != 0))) WaitStoppedAgain(process);
     }
+
+    /// <summary>A stopped process is woken by the detach and stops again by itself: nobody shall see it in between.</summary>
+    private static void WaitStoppedAgain(DumpProcess process)
+    {
+        const int patienceMs = 1000;
+        for (int waited = 0; waited < patienceMs && process.Proc.Stat() is { State: 'R' or 't' }; waited++) Sys.SleepMicroseconds(1000);
+    }
+
+    private static bool RemovesScratch(DumpThread thread) =>
+        thread.IsLeader && thread.Process.Space is not null && thread.Process.MemoryOwner is null;
 
     /// <inheritdoc />
     public void Dispose()
@@ -83,10 +93,11 @@ internal sealed class FrozenTree : IDisposable
 
     private static void RemoveScratch(DumpProcess process)
     {
-        if (process.Space is null || process.MemoryOwner is not null) return;
         try
         {
-            process.Space.Remove(process.Leader.Task);
+            process.Space!.Remove(process.Leader.Task);
+            process.Leader.Task.PutBack();
+            process.Space.Tail?.Clear();
         }
         catch (CheckpointException)
         {

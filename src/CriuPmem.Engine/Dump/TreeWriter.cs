@@ -177,7 +177,26 @@ internal sealed class TreeWriter(DumpContext context)
             return;
         }
 
-        process.Space = RemoteSpace.Create(process.Leader.Task, VdsoCode.SyscallInstruction(process));
+        (RemoteAddress syscall, RemoteAddress address) = VdsoCode.Find(process);
+        VdsoTail tail = VdsoTail.TryOpen(process.Proc, address)
+            ?? throw process.Fail(ErrorCode.UnsupportedState, "its vDSO cannot be used for the engine's first call in it");
+        process.Space = RemoteSpace.Create(process.Leader.Task, syscall, tail, EndSignal(process));
+    }
+
+    /// <summary>
+    /// The signal with which remote calls end: one that does nothing by default, and that the program neither handles nor
+    /// has pending, so that it does no harm if it comes when the engine is gone.
+    /// </summary>
+    private static int EndSignal(DumpProcess process)
+    {
+        ulong taken = process.Leader.Status.Caught | process.Leader.Status.PendingProcess;
+        foreach (DumpThread thread in process.Threads) taken |= thread.Status.PendingThread;
+        foreach (int signal in (ReadOnlySpan<int>)[SIGURG, SIGWINCH, SIGCHLD, SIGCONT])
+        {
+            if ((taken >> (signal - 1) & 1) == 0) return signal;
+        }
+
+        return SIGURG;
     }
 
     private static TaskCoreEntry TaskCore(DumpProcess process, DumpThread leader)

@@ -34,7 +34,7 @@ internal static class InterruptedCall
         registers.rax = registers.orig_rax;
         registers.orig_rax = ulong.MaxValue;
         registers.rip -= SyscallInstructionBytes;
-        thread.Task.IsBorrowed = true;
+        thread.Task.SetRegisters(registers); // at once: it must not see the error if the engine dies
     }
 
     /// <summary>The registers as a restored task shall have them.</summary>

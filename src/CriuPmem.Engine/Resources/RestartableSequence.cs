@@ -28,7 +28,7 @@ internal sealed unsafe class RestartableSequence : TaskState
         if (Sys.ProcessVmRead(task.Tid, pointer, &section, (ulong)sizeof(CriticalSection)).Failed) return;
         if (task.Registers.rip - section.Start >= section.Length) return;
         task.Registers.rip = section.Abort;
-        task.IsBorrowed = true;
+        task.SetRegisters(task.Registers); // at once: without the pointer the kernel would not do it if the engine dies
         pointer = 0;
         Sys.ProcessVmWrite(task.Tid, rseq.Address + CriticalSectionOffset, &pointer, 8).OrThrow("process_vm_writev", thread.Process.ToString());
     }

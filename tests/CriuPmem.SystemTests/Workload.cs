@@ -28,6 +28,8 @@ internal sealed record Workload(string Name, string Arguments = "", string Optio
         new("fd_external"),
         new("fd_fifo"),
         new("fd_inotify"),
+        new("fd_many"),
+        new("fd_many_4000", "4000", Program: "fd_many"),
         new("fd_memfd"),
         new("fd_nameless"),
         new("fd_pipe", Rounds: 3),

@@ -2,7 +2,7 @@
 # Sets up, builds, and runs every test project under tests/. The last line is "N passed, N failed, N skipped".
 #   usage: test.sh [--peer] [--quick] [FILTER]
 #     --peer    the directions with the peer too (it is installed when missing)
-#     --quick   one round each, no real programs
+#     --quick   one round each, a tenth of the kills and flipped bits
 #     FILTER    only tests whose name (class.method, or workload and direction) contains it
 . "$(dirname "$0")/lib.sh"
 peer='' filter=''

@@ -24,7 +24,7 @@ internal sealed record Engine(string Name, string Program)
         if (command.ExitCode != 0)
         {
             throw new EngineFailure(
-                $"{Name} {verb} exits with {command.ExitCode}.\n{command.Output.Trim()}\n{Tail(log)}".Trim());
+                $"{Name} {verb} exits with {command.ExitCode}: {command.Output.Trim()}\n{Tail(log)}");
         }
     }
 

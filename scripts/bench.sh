@@ -1,0 +1,16 @@
+#!/bin/bash
+# Measures dump and restore side by side with the peer, interleaved, and writes the table of docs/performance.md.
+#   usage: bench.sh [ROW ...]      rows: minimal tree threads memory1 memory4 mappings descriptors descriptors10; with
+#                                  rows named, they are printed and the document is left alone
+. "$(dirname "$0")/lib.sh"
+[ "$(id -u)" = 0 ] || stop "run it as root"
+scripts/setup.sh
+scripts/peer.sh
+[ -x artifacts/criu-pmem ] || scripts/build.sh
+scripts/build.sh --workloads
+gcc -O1 -Wall -Wextra -Werror -o artifacts/measure bench/measure.c
+dotnet build bench/CriuPmem.Bench -c Release --nologo -v quiet >&2
+program=$(dotnet msbuild bench/CriuPmem.Bench -p:Configuration=Release -getProperty:TargetPath)
+# The peer keeps what it found out about the kernel in /run, if that is a tmpfs, as on real systems.
+exec artifacts/reaper unshare --mount sh -c 'mount -t tmpfs tmpfs /run && exec "$@"' sh \
+  dotnet exec "$program" "$PWD" "$CRIU_PEER_PREFIX/bin/criu" "$@" 10>&- 251>&-

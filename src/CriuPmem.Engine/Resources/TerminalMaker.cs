@@ -162,9 +162,12 @@ internal sealed class TerminalMaker(RestoreContext context)
         }
 
         TerminalSettings.RestoreModes(own, info, what);
-        int group = context.MapGroup((int)info.Pgrp);
-        // Like a shell does with a job; fails where the engine itself has no job control.
-        if (info.Pgrp != 0) Sys.Ioctl(own, TIOCSPGRP, ref group);
+        if (info.Pgrp == 0) return;
+        context.WhenTasksAreEquipped.Add(() => // the group must exist
+        {
+            int group = context.MapGroup((int)info.Pgrp);
+            Sys.Ioctl(own, TIOCSPGRP, ref group); // as a shell does with a job; fails where the engine has no job control
+        });
     }
 
     private int FirstFile(TtyInfoEntry info)

@@ -17,7 +17,8 @@ internal sealed class PathResolver(DumpContext context)
     /// <param name="path">What that link says.</param>
     /// <param name="stat">The file itself.</param>
     /// <param name="what">For messages.</param>
-    public RegFileEntry Entry(DumpProcess process, string link, string path, in FileStat stat, string what)
+    /// <param name="mayOpen">False for a file with a lease, which opening it would break.</param>
+    public RegFileEntry Entry(DumpProcess process, string link, string path, in FileStat stat, string what, bool mayOpen = true)
     {
         if (!path.StartsWith('/'))
         {
@@ -42,7 +43,7 @@ internal sealed class PathResolver(DumpContext context)
         if (stat.Type == S_IFREG)
         {
             entry.Size = (ulong)stat.st_size;
-            if (found && context.Options.FileValidation == FileValidation.BuildId) AddBuildId(process, link, entry);
+            if (found && mayOpen && context.Options.FileValidation == FileValidation.BuildId) AddBuildId(process, link, entry);
         }
 
         if (!found) context.Deleted.Add(process, link, stat, entry, what);

@@ -124,6 +124,14 @@ internal sealed class TreeWriter(DumpContext context)
 
             thread.Status = status!;
             thread.Stat = stat!;
+            // No call can be run in it: waiting for one would never end.
+            if (stat!.IsIoWorker)
+            {
+                throw process.Fail(
+                    ErrorCode.UnsupportedFile, "it has requests under way in io_uring, which cannot be saved yet",
+                    "Start the program without io_uring (MariaDB: --innodb-use-native-aio=0)", $"thread {tid}, {stat.Comm}");
+            }
+
             if (Registers.IsCompat(thread.Task.Registers)) throw process.Fail(ErrorCode.UnsupportedState, "32-bit programs cannot be saved yet");
             thread.Task.IgnoresTrap = (status!.Ignored >> (SIGTRAP - 1) & 1) != 0;
             Seccomp.Suspend(thread);

@@ -21,6 +21,9 @@ internal sealed class FileLocks(DumpContext context)
 
     private readonly Dictionary<(uint Kind, ulong Owner, ulong Device, ulong Inode, long Start, long End), (FileLockEntry Entry, bool Fits)> _locks = [];
 
+    /// <summary>True when a lease is on the file: whoever opens it breaks the lease.</summary>
+    public static bool IsLeased(OpenFile file) => file.Info.Contains("LEASE", StringComparison.Ordinal);
+
     /// <summary>Takes up the locks that a descriptor shows; <see cref="OpenFile.Id"/> is known.</summary>
     /// <exception cref="CheckpointException">There are some, and --file-locks was not given.</exception>
     public void Add(OpenFile file)

@@ -39,6 +39,9 @@ internal sealed record ProcStat
     /// <summary>True for a kernel thread (PF_KTHREAD).</summary>
     public bool IsKernelThread => (Flags & 0x0020_0000) != 0;
 
+    /// <summary>True for a thread that io_uring(7) made for requests that have to wait (PF_IO_WORKER): it never runs the program's code.</summary>
+    public bool IsIoWorker => (Flags & 0x10) != 0;
+
     /// <summary>Parses; false when the text is not a whole stat line.</summary>
     public static bool TryParse(ReadOnlySpan<byte> text, out ProcStat? stat)
     {

@@ -10,6 +10,7 @@ internal sealed class TerminalMaker(RestoreContext context)
 {
     private const int MostTerminals = 4096;
     private readonly Dictionary<uint, int> _masters = []; // index → descriptor, also of masters that nobody has open
+    private (int Fd, int Group)? _own; // the engine's terminal, and the group that shall be in its foreground
     private readonly Dictionary<uint, TtyInfoEntry> _infos = context.Contents.TtyInfos.ToDictionary(info => info.Id);
 
     private IEnumerable<TtyFileEntry> FilesOf(TtyInfoEntry info) =>
@@ -49,6 +50,13 @@ internal sealed class TerminalMaker(RestoreContext context)
             if (leader is null || !done.Add(info.Pty.Index)) continue; // without its leader a session has no terminal
             // The group may be empty now, as it may have been then.
             WithSlave(leader, info, calls => calls.Try(SyscallNumber.ioctl, 0, TIOCSPGRP, calls.Batch.Data((int)info.Pgrp)));
+        }
+
+        if (_own is { Group: not 0 } outer)
+        {
+            // Like a shell does with a job; fails where the engine itself has no job control.
+            int group = context.MapGroup(outer.Group);
+            Sys.Ioctl(outer.Fd, TIOCSPGRP, ref group);
         }
 
         foreach (TtyInfoEntry controlling in _infos.Values.Where(info => info.Type == TtyType.Ctty)) OpenControlling(controlling);
@@ -162,12 +170,7 @@ internal sealed class TerminalMaker(RestoreContext context)
         }
 
         TerminalSettings.RestoreModes(own, info, what);
-        if (info.Pgrp == 0) return;
-        context.WhenTasksAreEquipped.Add(() => // the group must exist
-        {
-            int group = context.MapGroup((int)info.Pgrp);
-            Sys.Ioctl(own, TIOCSPGRP, ref group); // as a shell does with a job; fails where the engine has no job control
-        });
+        _own = (own, (int)info.Pgrp);
     }
 
     private int FirstFile(TtyInfoEntry info)

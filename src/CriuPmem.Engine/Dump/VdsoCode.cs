@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using CriuPmem.Engine.Memory;
 using CriuPmem.Remote;
 
 namespace CriuPmem.Engine.Dump;
@@ -7,30 +8,26 @@ namespace CriuPmem.Engine.Dump;
 internal static unsafe class VdsoCode
 {
     private const ulong AT_SYSINFO_EHDR = 33;
-    private const int SectionTableOffset = 40, SectionBytesOffset = 58, SectionCountOffset = 60;
-
-    // The same in every process of this kernel; 0 until found.
-    private static ulong s_syscall, s_tail;
 
     /// <summary>The <c>syscall</c> instruction's address in a frozen process, and where its vDSO's contents end.</summary>
-    /// <exception cref="CheckpointException">It has no vDSO.</exception>
+    /// <exception cref="CheckpointException">It has no vDSO, or not this kernel's.</exception>
     public static (RemoteAddress Syscall, RemoteAddress Tail) Find(DumpProcess process)
     {
-        ulong start = FromAuxiliaryVector(process);
-        if (start == 0 || !IsKnown(process.Pid, start))
+        // The engine's own is the same in layout, and nobody has written to it.
+        if (VdsoLayout.OwnBytes == 0 || VdsoLayout.TailBytes < VdsoTail.LengthBytes)
         {
-            MemoryMapping vdso = FromMappings(process);
-            start = vdso.Start;
-            if (!IsKnown(process.Pid, start)) Learn(process, vdso);
+            throw process.Fail(ErrorCode.UnsupportedState, "this kernel's vDSO has no room for the engine's calls", "Do not boot with vdso=0");
         }
 
-        return (new RemoteAddress(start + s_syscall), new RemoteAddress(start + s_tail));
+        ulong start = FromAuxiliaryVector(process);
+        if (start == 0 || !IsThisKernels(process.Pid, start)) start = FromMappings(process);
+        return (new RemoteAddress(start + VdsoLayout.SyscallOffset), new RemoteAddress(start + VdsoLayout.TailOffset));
     }
 
-    private static bool IsKnown(int pid, ulong start)
+    private static bool IsThisKernels(int pid, ulong start)
     {
         ushort code;
-        return s_syscall != 0 && !Sys.ProcessVmRead(pid, start + s_syscall, &code, 2).Failed && code == 0x050F;
+        return !Sys.ProcessVmRead(pid, start + VdsoLayout.SyscallOffset, &code, 2).Failed && code == 0x050F;
     }
 
     private static ulong FromAuxiliaryVector(DumpProcess process)
@@ -44,36 +41,16 @@ internal static unsafe class VdsoCode
         return 0;
     }
 
-    private static MemoryMapping FromMappings(DumpProcess process)
+    // A program may have moved it (mremap(2)).
+    private static ulong FromMappings(DumpProcess process)
     {
         var mappings = new List<MemoryMapping>();
         SmapsParser.TryParse(process.Proc.Read("maps"), mappings);
         MemoryMapping vdso = mappings.Find(mapping => mapping.Name == "[vdso]");
-        return vdso.End != 0
-            ? vdso
+        return vdso.End != 0 && IsThisKernels(process.Pid, vdso.Start)
+            ? vdso.Start
             : throw process.Fail(
-                ErrorCode.UnsupportedState, "it has no vDSO, through which remote calls are made",
-                "Do not boot with vdso=0, and let the program keep it mapped");
-    }
-
-    private static void Learn(DumpProcess process, in MemoryMapping vdso)
-    {
-        var code = new byte[vdso.LengthBytes];
-        fixed (byte* start = code)
-        {
-            Sys.ProcessVmRead(process.Pid, vdso.Start, start, vdso.LengthBytes).OrThrow("process_vm_readv", process.ToString());
-        }
-
-        int at = code.AsSpan().IndexOf((ReadOnlySpan<byte>)[0x0F, 0x05]);
-        if (at <= 0) throw process.Fail(ErrorCode.UnsupportedState, "its vDSO contains no syscall instruction");
-        s_syscall = (ulong)at;
-        // An ELF image ends, at the latest, with its section headers or its last byte that is not zero.
-        ulong sections = BitConverter.ToUInt64(code, SectionTableOffset) +
-            (ulong)BitConverter.ToUInt16(code, SectionBytesOffset) * BitConverter.ToUInt16(code, SectionCountOffset);
-        ulong contents = Math.Max(sections, (ulong)code.AsSpan().LastIndexOfAnyExcept((byte)0) + 1);
-        ulong tail = (contents + 15) & ~15UL;
-        s_tail = tail + (ulong)VdsoTail.LengthBytes <= vdso.LengthBytes
-            ? tail
-            : throw process.Fail(ErrorCode.UnsupportedState, "its vDSO has no room for the engine's first call in it");
+                ErrorCode.UnsupportedState, "it has no vDSO of this kernel, through which remote calls are made",
+                "Let the program keep it mapped");
     }
 }

@@ -49,6 +49,7 @@ internal sealed unsafe class CopyWorker : IDisposable
     /// <summary>Reads pieces, one behind the other, to <paramref name="to"/>.</summary>
     private bool Fetch(CopyJob job, ReadOnlySpan<CopyPiece> pieces, byte* to)
     {
+        ulong* local = stackalloc ulong[2];
         while (!pieces.IsEmpty)
         {
             if (pieces[0].Carefully)
@@ -68,7 +69,6 @@ internal sealed unsafe class CopyWorker : IDisposable
                 bytes += (ulong)pieces[count].LengthBytes;
             }
 
-            ulong* local = stackalloc ulong[2];
             local[0] = (ulong)to;
             local[1] = bytes;
             SysResult read = Syscall.Invoke(SyscallNumber.process_vm_readv, job.Pid, (long)local, 1, (long)_remote, count);

@@ -90,13 +90,13 @@ internal static unsafe partial class Program
             Warm(scenario.MemoryBytes);
             (TimeSpan dump, long peak, int exit) = Spawn.Run(engine, "dump", "-t", $"{pid}", "-D", images, "-o", "dump.log");
             if (exit != 0)
-                return "dump: " + LastError(Path.Combine(images, "dump.log"));
+                return "dump: " + FirstError(Path.Combine(images, "dump.log"));
             Until(() => !Directory.Exists($"/proc/{pid}"));
             double frozen = StatsFile.FrozenMilliseconds(Path.Combine(images, "stats-dump"));
             Warm(scenario.MemoryBytes / 2);
             (TimeSpan restore, long peakRestore, exit) = Spawn.Run(engine, "restore", "-d", "-D", images, "-o", "restore.log");
             if (exit != 0)
-                return "restore: " + LastError(Path.Combine(images, "restore.log"));
+                return "restore: " + FirstError(Path.Combine(images, "restore.log"));
             samples.Add(new Sample(dump.TotalMilliseconds, frozen, restore.TotalMilliseconds, Math.Max(peak, peakRestore) / 1048576.0));
             return null;
         }
@@ -156,8 +156,10 @@ internal static unsafe partial class Program
         NativeMemory.AlignedFree(memory);
     }
 
-    private static string LastError(string log) => File.Exists(log)
-        ? File.ReadLines(log).LastOrDefault(line => line.Contains("Error", StringComparison.Ordinal))?.Replace('|', '/') ?? "no error"
+    // The first error tells the cause; that descriptors are limited is a warning of the peer's, whatever it calls it.
+    private static string FirstError(string log) => File.Exists(log)
+        ? File.ReadLines(log).FirstOrDefault(line => line.Contains("Error", StringComparison.Ordinal)
+            && !line.Contains("RLIMIT_NOFILE", StringComparison.Ordinal))?.Replace('|', '/') ?? "no error"
         : "no log";
 
     private static void Until(Func<bool> reached)

@@ -4,7 +4,12 @@
 #   usage: demo.sh      CRIU_PMEM=/path/to/engine takes another engine than artifacts/criu-pmem
 . "$(dirname "$0")/lib.sh"
 [ "$(id -u)" = 0 ] || stop "run it as root"
-scripts/setup.sh
+if [ -z "${DEMO_REAPED:-}" ]; then
+  scripts/setup.sh
+  # Ended processes are reaped at once: some inits, in containers above all, take their time, and keep the pids taken.
+  [ -x artifacts/reaper ] || { mkdir -p artifacts && gcc -O1 -o artifacts/reaper tests/workloads/harness/reaper.c; }
+  DEMO_REAPED=1 exec artifacts/reaper "$PWD/scripts/demo.sh" "$@"
+fi
 engine=${CRIU_PMEM:-$PWD/artifacts/criu-pmem}
 [ -n "${CRIU_PMEM:-}" ] || [ -x "$engine" ] || scripts/build.sh >&2
 pmem=--use-pmem
@@ -34,7 +39,8 @@ wait_for() { # wait_for SECONDS COMMAND...
   local end=$((SECONDS + $1)); shift
   until "$@" >/dev/null 2>&1; do [ $SECONDS -lt $end ] || return 1; sleep 0.05; done
 }
-gone() { [ ! -e "/proc/$1" ]; }
+# Its session too: while a member is there the number of its leader is taken.
+gone() { [ ! -e "/proc/$1" ] && [ -z "$(ps -o pid= -s "$1")" ]; }
 alive() { [ -e "/proc/$1" ]; }
 
 save() { # save NAME PID OPTIONS...: dumps; sets dump_ms, size
@@ -48,8 +54,8 @@ save() { # save NAME PID OPTIONS...: dumps; sets dump_ms, size
   fi
   dump_ms=$(($(milliseconds) - begun))
   size=$(du -sh --apparent-size "$images" | cut -f1)
-  wait_for 10 gone "$pid" || true
-  echo "saved in $dump_ms ms to $size of images; process $pid is gone: $(ps -o pid= -p "$pid" | grep -q . && echo NO || echo yes)"
+  wait_for 20 gone "$pid" || true
+  echo "saved in $dump_ms ms to $size of images; process $pid is gone: $(gone "$pid" && echo yes || echo NO)"
 }
 restored_in() { restore_ms=$(($(milliseconds) - $1)); echo "restored in $restore_ms ms, with pid $2 again"; }
 give_up() { # name pid log

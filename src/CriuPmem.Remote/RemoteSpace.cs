@@ -25,7 +25,7 @@ internal sealed class RemoteSpace : IDisposable
     public VdsoTail? Tail { get; init; }
 
     /// <summary>Makes a scratch mapping in the address space of a program, which goes on if the engine dies meanwhile.</summary>
-    /// <param name="task">The task, its registers loaded; it stands in the call when this returns.</param>
+    /// <param name="task">The task, its registers loaded; stopped in its program when this returns.</param>
     /// <param name="syscallInstruction">A <c>syscall</c> instruction in its memory.</param>
     /// <param name="tail">Where the call is made.</param>
     /// <param name="endSignal">See <see cref="EndSignal"/>.</param>
@@ -57,13 +57,15 @@ internal sealed class RemoteSpace : IDisposable
             Remedy = "Raise its address space limit (RLIMIT_AS), or vm.max_map_count",
         };
 
-    /// <summary>Runs <see cref="Batch"/> in <paramref name="task"/>, which then stands stopped, still borrowed.</summary>
+    /// <summary>Runs <see cref="Batch"/> in <paramref name="task"/>, which then stands stopped: in its program, or (at a restore) in the batch.</summary>
     /// <exception cref="CheckpointException">The task ended, or a call that had to succeed failed.</exception>
     public void Run(Tracee task)
     {
         if (Batch.Count == 0) return;
         Batch.Load(task, EndSignal);
         task.RunTo(EndSignal);
+        // The way back is kept once for each scratch, which threads share: none may stand in it when the next one enters.
+        if (Tail is not null) task.PutBack();
         Batch.Unload(task.Tid);
         Batch.Check(task.Tid);
     }
@@ -75,7 +77,7 @@ internal sealed class RemoteSpace : IDisposable
         Sys.Ptrace(PTRACE_CONT, task.Tid).OrThrow("ptrace(CONT)", $"task {task.Tid}");
     }
 
-    /// <summary>Unmaps the scratch mapping by a single call of <paramref name="task"/>, which stands in it then.</summary>
+    /// <summary>Unmaps the scratch mapping by a single call of <paramref name="task"/>, which then stands stopped.</summary>
     public void Remove(Tracee task)
     {
         if (Tail is null) RemoveAt(task, SyscallInstruction);

@@ -37,7 +37,7 @@ internal sealed unsafe class VdsoTail : IDisposable
         return null;
     }
 
-    /// <summary>Makes a call; the task then stands behind it, borrowed.</summary>
+    /// <summary>Makes a call; the task then stands stopped in its program.</summary>
     /// <param name="task">The task, stopped, its registers loaded.</param>
     /// <param name="endSignal">The signal that ends it.</param>
     /// <param name="number">The call's number.</param>
@@ -73,6 +73,7 @@ internal sealed unsafe class VdsoTail : IDisposable
         task.SetRegisters(call);
         task.RunTo(endSignal);
         task.ReadRegisters(out UserRegs now).OrThrow("ptrace(GETREGSET)", $"task {task.Tid}");
+        task.PutBack();
         return new SysResult((long)now.rbx);
     }
 

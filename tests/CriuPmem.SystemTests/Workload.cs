@@ -25,6 +25,7 @@ internal sealed record Workload(string Name, string Arguments = "", string Optio
         new("fd_epoll_stale"),
         new("fd_eventfd"),
         new("fd_eventfd_semaphore"),
+        new("fd_external"),
         new("fd_fifo"),
         new("fd_inotify"),
         new("fd_memfd"),

@@ -23,6 +23,7 @@ internal sealed class DumpContext
         Pipes = new PipeQueue(this, ImageKind.PipesData);
         Fifos = new PipeQueue(this, ImageKind.FifoData);
         Handles = new FileHandles(this);
+        External = new ExternalFiles(this);
     }
 
     /// <summary>What the user asked for.</summary>
@@ -57,6 +58,9 @@ internal sealed class DumpContext
 
     /// <summary>How inodes are found that are known by their handles.</summary>
     public FileHandles Handles { get; }
+
+    /// <summary>What is left outside (--external).</summary>
+    public ExternalFiles External { get; }
 
     /// <summary>Where the dump tells what it does.</summary>
     public EngineLog Log => Options.Log;

@@ -10,7 +10,7 @@ namespace CriuPmem.Engine.Dump;
 /// </remarks>
 internal sealed class FileTable(DumpContext context)
 {
-    private readonly Dictionary<(ulong Device, ulong Inode, ulong Position, uint Flags), KernelObjects> _open = [];
+    private readonly Dictionary<(ulong Device, ulong Inode, ulong Position, uint Flags, string? Detail), KernelObjects> _open = [];
     private readonly Dictionary<(ulong Device, ulong Inode, string Path, uint Flags), uint> _paths = [];
     private readonly Dictionary<(ulong Device, ulong Inode), uint> _fifos = [];
     private readonly Dictionary<(DumpProcess, int), KnownDescriptor> _descriptors = [];
@@ -31,7 +31,7 @@ internal sealed class FileTable(DumpContext context)
         {
             using OpenFile? file = OpenFile.TryLook(process, fd);
             if (file is null) continue;
-            FileKind kind = FileKinds.Of(file) ?? throw file.Fail(
+            FileKind kind = (context.External.Covers(file) ? FileKinds.External : FileKinds.Of(file)) ?? throw file.Fail(
                 ErrorCode.UnsupportedFile, "open files of this kind cannot be saved yet", "Let the program close it, or leave it out of the tree");
             Identify(file, out bool isNew);
             if (isNew) Dump(kind, file);
@@ -109,7 +109,9 @@ internal sealed class FileTable(DumpContext context)
 
     private void Identify(OpenFile file, out bool isNew)
     {
-        var key = (file.Stat.st_dev, file.Stat.st_ino, file.Position, file.Flags);
+        // Anonymous inodes are one inode for all: what fdinfo tells of them keeps strangers apart.
+        string? detail = file.Field("eventfd-id") ?? file.Field("sigmask") ?? file.Field("it_interval");
+        var key = (file.Stat.st_dev, file.Stat.st_ino, file.Position, file.Flags, detail);
         if (!_open.TryGetValue(key, out KernelObjects? same)) _open.Add(key, same = new KernelObjects(KCMP_FILE));
         file.Id = same.IdOf(file.Process.Pid, file.Fd, () => _nextId++, out isNew);
         if (!isNew) SharedDescriptors++;

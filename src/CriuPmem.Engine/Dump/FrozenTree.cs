@@ -62,9 +62,8 @@ internal sealed class FrozenTree : IDisposable
             return;
         }
 
-        // All but those who take the scratch mappings away go back first: a thread in a batch needs its scratch to the end.
-        foreach (DumpThread thread in Processes.SelectMany(process => process.Threads).Where(thread => !RemovesScratch(thread))) thread.Task.PutBack();
-        foreach (DumpProcess process in Processes.Where(process => process.Threads.Count > 0 && RemovesScratch(process.Leader))) RemoveScratch(process);
+        foreach (DumpThread thread in Processes.SelectMany(process => process.Threads)) thread.Task.PutBack();
+        foreach (DumpProcess process in Processes.Where(process => process.Space is not null && process.MemoryOwner is null)) RemoveScratch(process);
         foreach (DumpProcess process in Processes)
         {
             if (state == FinalState.Stopped && !process.IsZombie) Sys.Kill(process.Pid, SIGSTOP);
@@ -81,9 +80,6 @@ internal sealed class FrozenTree : IDisposable
         for (int waited = 0; waited < patienceMs && process.Proc.Stat() is { State: 'R' or 't' }; waited++) Sys.SleepMicroseconds(1000);
     }
 
-    private static bool RemovesScratch(DumpThread thread) =>
-        thread.IsLeader && thread.Process.Space is not null && thread.Process.MemoryOwner is null;
-
     /// <inheritdoc />
     public void Dispose()
     {
@@ -96,7 +92,6 @@ internal sealed class FrozenTree : IDisposable
         try
         {
             process.Space!.Remove(process.Leader.Task);
-            process.Leader.Task.PutBack();
             process.Space.Tail?.Clear();
         }
         catch (CheckpointException)

@@ -39,6 +39,7 @@ internal sealed class TreeWriter(DumpContext context)
         }
 
         foreach (Action resolve in context.WhenFilesAreKnown) resolve();
+        context.External.WarnOfUnused();
     }
 
     /// <summary>Writes all images but pages and inventory.</summary>

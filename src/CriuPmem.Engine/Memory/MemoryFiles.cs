@@ -42,6 +42,8 @@ internal sealed class MemoryFiles(RestoreContext context) : IDisposable
     private OwnedFd Make(MemfdInodeEntry entry)
     {
         string name = LinuxText.Decode(entry.Name.Span);
+        int given = context.Files.Inherited.TryTake($"/memfd:{name}");
+        if (given >= 0) return new OwnedFd(given); // with the contents and seals that it has
         if (entry.HasHugetlbFlag) throw new CheckpointException(ErrorCode.ImageUnsupported, "memory files with huge pages (MFD_HUGETLB) cannot be restored yet") { Object = $"memfd:{name}" };
         bool anonymous = name == MemoryFileInodes.SharedAnonymous && entry.Size > 0;
         var file = new OwnedFd(anonymous ? MakeAnonymous(entry.Size) : (int)Sys.MemfdCreate(name, MFD_CLOEXEC | MFD_ALLOW_SEALING).OrThrow("memfd_create", name));

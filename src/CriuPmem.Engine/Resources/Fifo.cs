@@ -35,6 +35,14 @@ internal sealed class Fifo : FileKind
     }
 
     /// <inheritdoc />
+    public override IEnumerable<string> ExternalKeys(RestoreContext context, FileEntry entry) =>
+        [LinuxText.Decode(RegularFile(context, entry).Name.Span)];
+
+    /// <inheritdoc />
+    public override bool Accepts(RestoreContext context, FileEntry entry, int flags) =>
+        InheritedFiles.Suffices(flags, RegularFile(context, entry).Flags);
+
+    /// <inheritdoc />
     public override int Restore(RestoreContext context, FileEntry entry)
     {
         string path = context.Remapped.PathOf(RegularFile(context, entry));

@@ -23,12 +23,12 @@ internal abstract class FileKind
 
     /// <summary>
     /// The names under which the user may give a descriptor in the place of this file (--inherit-fd 'fd[N]:KEY'):
-    /// "pipe:[123]", "file[mnt_id:inode]", "tty[rdev:dev]", "socket:[123]".
+    /// "pipe:[123]", "file[mnt_id:inode]", "tty[rdev:dev]", "socket:[123]", a path.
     /// </summary>
-    public virtual IEnumerable<string> ExternalKeys(FileEntry entry) => [];
+    public virtual IEnumerable<string> ExternalKeys(RestoreContext context, FileEntry entry) => [];
 
     /// <summary>True when a given descriptor with these flags can take the file's place: for pipes, the side must fit.</summary>
-    public virtual bool Accepts(FileEntry entry, int flags) => true;
+    public virtual bool Accepts(RestoreContext context, FileEntry entry, int flags) => true;
 
     /// <summary>
     /// Does what only the task can do once its descriptors are in place: epoll registrations, locks. Called once for each

@@ -20,6 +20,9 @@ internal static class FileKinds
         new Inotify(),
     ];
 
+    /// <summary>The kind of files that the user left outside of the snapshot.</summary>
+    public static FileKind External => All[0];
+
     private static readonly FileKind?[] s_byType = ByType();
 
     /// <summary>The kind of an open file, or null when none knows it.</summary>

@@ -29,11 +29,11 @@ internal sealed unsafe class Pipe : FileKind
     }
 
     /// <inheritdoc />
-    public override IEnumerable<string> ExternalKeys(FileEntry entry) => [$"pipe:[{entry.Pipe.PipeId}]"];
+    public override IEnumerable<string> ExternalKeys(RestoreContext context, FileEntry entry) => [$"pipe:[{entry.Pipe.PipeId}]"];
 
     /// <inheritdoc />
-    public override bool Accepts(FileEntry entry, int flags) =>
-        (flags & O_ACCMODE) == O_RDWR || (flags & O_ACCMODE) == (entry.Pipe.Flags & O_ACCMODE);
+    public override bool Accepts(RestoreContext context, FileEntry entry, int flags) =>
+        InheritedFiles.Suffices(flags, entry.Pipe.Flags);
 
     /// <inheritdoc />
     public override int Restore(RestoreContext context, FileEntry entry)

@@ -1,6 +1,7 @@
 using CriuPmem.Engine.Dump;
 using CriuPmem.Engine.Restore;
 using CriuPmem.Images.Messages;
+using Google.Protobuf;
 
 namespace CriuPmem.Engine.Resources;
 
@@ -30,7 +31,10 @@ internal sealed class RegularFile : FileKind
     /// <inheritdoc />
     public override void Dump(DumpContext context, OpenFile file, FileEntry entry)
     {
-        RegFileEntry reg = context.Paths.Entry(file.Process, $"fd/{file.Fd}", file.Link, file.Stat, file.ToString());
+        // What an external file is, and how large, is the affair of who gives it.
+        RegFileEntry reg = context.External.Covers(file)
+            ? new RegFileEntry { Name = ByteString.CopyFromUtf8(ExternalFiles.KeyOf(file)), Ext = true }
+            : context.Paths.Entry(file.Process, $"fd/{file.Fd}", file.Link, file.Stat, file.ToString());
         reg.Id = file.Id;
         reg.Flags = file.Flags;
         reg.Pos = file.Position;
@@ -39,10 +43,25 @@ internal sealed class RegularFile : FileKind
     }
 
     /// <inheritdoc />
+    public override IEnumerable<string> ExternalKeys(RestoreContext context, FileEntry entry) => [LinuxText.Decode(entry.Reg.Name.Span)];
+
+    /// <inheritdoc />
+    public override bool Accepts(RestoreContext context, FileEntry entry, int flags) => InheritedFiles.Suffices(flags, entry.Reg.Flags);
+
+    /// <inheritdoc />
     public override int Restore(RestoreContext context, FileEntry entry)
     {
         RegFileEntry reg = entry.Reg;
         string path = LinuxText.Decode(reg.Name.Span);
+        if (reg.Ext)
+        {
+            throw new CheckpointException(ErrorCode.ExternalPeer, "this file was left outside of the snapshot (--external), and the restore was given none in its place")
+            {
+                Object = path,
+                Remedy = $"Give it an open descriptor: --inherit-fd 'fd[N]:{path}', with the access that the program had",
+            };
+        }
+
         // What made the file must not happen again; O_NOFOLLOW only belongs to links opened as such.
         int flags = (int)reg.Flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY | FASYNC | (O_TMPFILE & ~O_DIRECTORY));
         if ((reg.Flags & O_PATH) == 0) flags &= ~O_NOFOLLOW;

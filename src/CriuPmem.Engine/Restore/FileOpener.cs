@@ -15,8 +15,12 @@ internal sealed class FileOpener : IDisposable
     public FileOpener(RestoreContext context)
     {
         _context = context;
+        Inherited = new InheritedFiles(context);
         foreach (FileEntry entry in context.Contents.Files) _entries[entry.Id] = entry;
     }
+
+    /// <summary>What the user gave in the place of saved files.</summary>
+    public InheritedFiles Inherited { get; }
 
     /// <summary>The entry with an id.</summary>
     public FileEntry Entry(uint id) => _entries.TryGetValue(id, out FileEntry? entry)
@@ -33,7 +37,7 @@ internal sealed class FileOpener : IDisposable
             Object = $"files.img, file {id}",
             Remedy = "Use a newer version, or the engine that made the images",
         };
-        fd = TryInherit(kind, entry);
+        fd = Inherited.TryTake(kind, entry);
         if (fd < 0) fd = kind.Restore(_context, entry);
         _open.Add(id, fd);
         return fd;
@@ -62,11 +66,11 @@ internal sealed class FileOpener : IDisposable
     /// <summary>Files that the user gave in the place of saved ones (--inherit-fd); made first, so that partners find them.</summary>
     public void OpenInherited()
     {
-        if (_context.Options.InheritFd.Count == 0) return;
+        if (Inherited.IsEmpty) return;
         foreach (FileEntry entry in _entries.Values)
         {
             if (_open.ContainsKey(entry.Id) || FileKinds.Of(entry.Type) is not { } kind) continue;
-            int fd = TryInherit(kind, entry);
+            int fd = Inherited.TryTake(kind, entry);
             if (fd >= 0) _open.Add(entry.Id, fd);
         }
     }
@@ -78,19 +82,5 @@ internal sealed class FileOpener : IDisposable
         foreach (int fd in _mapped.Values) Sys.Close(fd);
         _open.Clear();
         _mapped.Clear();
-    }
-
-    private int TryInherit(FileKind kind, FileEntry entry)
-    {
-        if (_context.Options.InheritFd.Count == 0) return -1;
-        foreach (string key in kind.ExternalKeys(entry))
-        {
-            if (!_context.Options.InheritFd.TryGetValue(key, out int given)) continue;
-            if (!kind.Accepts(entry, Sys.Fcntl(given, F_GETFL).Value)) continue;
-            _context.Log.Info("files", $"{key} is given as descriptor {given}");
-            return (int)Sys.Fcntl(given, F_DUPFD_CLOEXEC).OrThrow("fcntl(F_DUPFD)", key);
-        }
-
-        return -1;
     }
 }

@@ -40,6 +40,7 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
         foreach (RestoreProcess process in Live) Equip(process);
         foreach (Action step in context.WhenTasksAreEquipped) step();
         SetOwners();
+        context.Files.Inherited.WarnOfUnused();
         foreach (RestoreProcess process in Live) Finish(process);
     }
 

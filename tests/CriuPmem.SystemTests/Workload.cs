@@ -28,6 +28,8 @@ internal sealed record Workload(string Name, string Arguments = "", string Optio
         new("fd_external"),
         new("fd_fifo"),
         new("fd_inotify"),
+        new("fd_many"),
+        new("fd_many_4000", "4000", Program: "fd_many"),
         new("fd_memfd"),
         new("fd_nameless"),
         new("fd_pipe", Rounds: 3),
@@ -65,6 +67,12 @@ internal sealed record Workload(string Name, string Arguments = "", string Optio
         new("sig_altstack"),
         new("sig_masks_pending"),
         new("sig_trap_ignored"),
+        new("sk_inet"),
+        new("sk_inet_options", "1", Program: "sk_inet"),
+        new("sk_unix_dgram"),
+        new("sk_unix_inflight"),
+        new("sk_unix_listen"),
+        new("sk_unix_stream", Rounds: 3),
         new("syscalls_interrupted", "1"),
         new("syscalls_restart_block", "2", Program: "syscalls_interrupted"),
         new("syscalls_stopped"),
@@ -83,6 +91,9 @@ internal sealed record Workload(string Name, string Arguments = "", string Optio
         new("tree_lost_session"),
         new("tree_shapes", Rounds: 3),
         new("tree_vfork"),
+        new("tty_controlling"),
+        new("tty_pty"),
+        new("tty_pty_queues", "1", Program: "tty_pty"),
     ];
 
     public string Executable => Path.Combine(Machine.Workloads, Program ?? Name);

@@ -5,7 +5,7 @@ using CriuPmem.Images;
 namespace CriuPmem.Engine.Dump;
 
 /// <summary>What the parts of one dump share.</summary>
-internal sealed class DumpContext
+internal sealed class DumpContext : IDisposable
 {
     private uint _lastPagesId;
 
@@ -20,6 +20,8 @@ internal sealed class DumpContext
         SharedMemory = new SharedMemory(this);
         MemoryFiles = new MemoryFileInodes(this);
         Deleted = new DeletedFiles(this);
+        Sockets = new SocketTable(this);
+        Terminals = new TerminalTable(this);
         Pipes = new PipeQueue(this, ImageKind.PipesData);
         Fifos = new PipeQueue(this, ImageKind.FifoData);
         Handles = new FileHandles(this);
@@ -50,6 +52,12 @@ internal sealed class DumpContext
     /// <summary>Files that no path leads to any more.</summary>
     public DeletedFiles Deleted { get; }
 
+    /// <summary>UNIX sockets and their connections.</summary>
+    public SocketTable Sockets { get; }
+
+    /// <summary>The terminals.</summary>
+    public TerminalTable Terminals { get; }
+
     /// <summary>The pipes and their contents.</summary>
     public PipeQueue Pipes { get; }
 
@@ -70,6 +78,13 @@ internal sealed class DumpContext
 
     /// <summary>Work for the time when nothing can refuse the dump any more: contents of pipes, queues, deleted files.</summary>
     public List<Action> Contents { get; } = [];
+
+    /// <inheritdoc />
+    public void Dispose()
+    {
+        Files.Dispose();
+        Terminals.Dispose();
+    }
 
     /// <summary>The number of the next pages file.</summary>
     public uint NextPagesId() => ++_lastPagesId;

@@ -67,6 +67,10 @@ public static class DumpJob
             snapshot.Abandon();
             throw;
         }
+        finally
+        {
+            context?.Dispose();
+        }
     }
 
     private static void Hook(DumpOptions options, string name, int pid)

@@ -8,13 +8,15 @@ namespace CriuPmem.Engine.Dump;
 /// Two descriptors are the same open file when kcmp says so. To keep that cheap only files with the same inode, position
 /// and flags are compared.
 /// </remarks>
-internal sealed class FileTable(DumpContext context)
+internal sealed class FileTable(DumpContext context) : IDisposable
 {
     private readonly Dictionary<(ulong Device, ulong Inode, ulong Position, uint Flags, string? Detail), KernelObjects> _open = [];
     private readonly Dictionary<(ulong Device, ulong Inode, string Path, uint Flags), uint> _paths = [];
+    private readonly List<OpenFile> _passed = [];
     private readonly Dictionary<(ulong Device, ulong Inode), uint> _fifos = [];
     private readonly Dictionary<(DumpProcess, int), KnownDescriptor> _descriptors = [];
     private readonly Dictionary<(uint Device, ulong Inode), List<KnownDescriptor>> _inodes = [];
+    private DumpProcess? _engine;
     private uint _nextId = 1;
 
     /// <summary>The entries so far, in the order of their ids.</summary>
@@ -31,10 +33,7 @@ internal sealed class FileTable(DumpContext context)
         {
             using OpenFile? file = OpenFile.TryLook(process, fd);
             if (file is null) continue;
-            FileKind kind = (context.External.Covers(file) ? FileKinds.External : FileKinds.Of(file)) ?? throw file.Fail(
-                ErrorCode.UnsupportedFile, "open files of this kind cannot be saved yet", "Let the program close it, or leave it out of the tree");
-            Identify(file, out bool isNew);
-            if (isNew) Dump(kind, file);
+            Save(file);
             Remember(file);
             entries.Add(new FdinfoEntry { Id = file.Id, Fd = (uint)fd, Type = Entries[(int)file.Id - 1].Type, Flags = file.CloseOnExec ? 1u : 0 });
         }
@@ -54,13 +53,44 @@ internal sealed class FileTable(DumpContext context)
         if (_paths.TryGetValue((stat.st_dev, stat.st_ino, path, flags), out uint id)) return id;
         id = _nextId++;
         _paths.Add((stat.st_dev, stat.st_ino, path, flags), id);
-        var entry = new FileEntry { Type = FdTypes.Reg, Id = id, Reg = context.Paths.Entry(process, link, path, stat, what) };
+        var entry = new FileEntry { Type = FdTypes.Reg, Id = id };
+        Entries.Add(entry); // before others that it may need: the list is in the order of the ids
+        entry.Reg = context.Paths.Entry(process, link, path, stat, what);
         entry.Reg.Id = id;
         entry.Reg.Flags = flags;
         entry.Reg.Pos = 0;
         entry.Reg.Fown = new FownEntry { Uid = 0, Euid = 0, Signum = 0, PidType = 0, Pid = 0 };
-        Entries.Add(entry);
         return id;
+    }
+
+    /// <summary>The id of an open file that lies in a socket's queue, of which the engine got a copy; dumps it if it is new.</summary>
+    /// <param name="fd">The copy, which is closed at the end of the dump.</param>
+    public uint IdOfPassed(int fd)
+    {
+        if (_engine is null)
+        {
+            ProcDirectory self = ProcDirectory.TryOpen(Sys.GetPid())!;
+            _engine = new DumpProcess(self.Pid, self, self.Stat()!);
+        }
+
+        // It stays open to the end: others are compared with it.
+        OpenFile file = OpenFile.TryLook(_engine, fd)!;
+        _passed.Add(file);
+        Save(file);
+        return file.Id;
+    }
+
+    /// <inheritdoc />
+    public void Dispose()
+    {
+        foreach (OpenFile file in _passed)
+        {
+            file.Dispose();
+            Sys.Close(file.Fd);
+        }
+
+        _passed.Clear();
+        _engine?.Proc.Dispose();
     }
 
     /// <summary>Adds an entry for a file that no descriptor leads to: it is mapped, or belongs to another entry.</summary>
@@ -105,6 +135,14 @@ internal sealed class FileTable(DumpContext context)
         path.Fown ??= new FownEntry { Uid = 0, Euid = 0, Signum = 0, PidType = 0, Pid = 0 };
         Entries.Add(new FileEntry { Type = FdTypes.Reg, Id = path.Id, Reg = path });
         return path.Id;
+    }
+
+    private void Save(OpenFile file)
+    {
+        FileKind kind = (context.External.Covers(file) ? FileKinds.External : FileKinds.Of(file)) ?? throw file.Fail(
+            ErrorCode.UnsupportedFile, "open files of this kind cannot be saved yet", "Let the program close it, or leave it out of the tree");
+        Identify(file, out bool isNew);
+        if (isNew) Dump(kind, file);
     }
 
     private void Identify(OpenFile file, out bool isNew)

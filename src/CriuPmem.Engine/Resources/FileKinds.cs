@@ -10,6 +10,10 @@ internal static class FileKinds
     public static IReadOnlyList<FileKind> All { get; } =
     [
         new RegularFile(),
+        new UnixSocket(),
+        new Terminal(),
+        new InetSocket(),
+        new NetlinkSocket(),
         new MemoryFile(),
         new Pipe(),
         new Fifo(),

@@ -10,7 +10,7 @@ namespace CriuPmem.Engine.Restore;
 /// A process is born from its parent, or, where its session demands it, from another that hands it over. Children of
 /// another session are born before their parent starts its own; those that share pages with it after its memory is built.
 /// </remarks>
-internal sealed class Births(RestoreContext context, MemoryRestore memory) : IDisposable
+internal sealed class Births(RestoreContext context, MemoryRestore memory, TerminalMaker terminals) : IDisposable
 {
     private readonly List<RestoreProcess> _born = [];
     private readonly List<RestoreProcess> _deferred = [];
@@ -77,7 +77,12 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory) : IDi
             else _deferred.Add(child);
         }
 
-        if (process.SessionId == process.Pid) Call(process, "setsid", SyscallNumber.setsid);
+        if (process.SessionId == process.Pid)
+        {
+            Call(process, "setsid", SyscallNumber.setsid);
+            terminals.GiveTo(process);
+        }
+
         if (process.IsZombie) return;
 
         // A child that shares no page is born while there is little to copy; the others when there is something to share.

@@ -93,12 +93,27 @@ internal sealed class RestoreContext : IDisposable
     /// <summary>Owners to be set when their processes exist: descriptor, owner, the file's flags.</summary>
     public List<(long Fd, FownEntry Owner, uint Flags)> Owners { get; } = [];
 
+    /// <summary>What is put in order when nothing can fail any more.</summary>
+    public List<Action> AtCommit { get; } = [];
+
+    /// <summary>What is taken back, in this order, when the restore fails.</summary>
+    public List<Action> AtFailure { get; } = [];
+
+    /// <summary>The tree is whole: what served its making goes.</summary>
+    public void Commit()
+    {
+        AtFailure.Clear();
+        Remapped.Commit();
+        foreach (Action action in AtCommit) action();
+    }
+
     /// <summary>Work for the time when every process has its memory and its descriptors: what they are told then is new.</summary>
     public List<Action> WhenTasksAreEquipped { get; } = [];
 
     /// <inheritdoc />
     public void Dispose()
     {
+        foreach (Action action in AtFailure) action();
         Files.Dispose();
         MemoryFiles.Dispose();
         Remapped.Dispose();

@@ -30,12 +30,16 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
     public void Build()
     {
         context.Transport.PlaceTaskEnd(HighestDescriptor() + Transport.MaxPerMessage + 1);
-        _births = new Births(context, _memory);
+        var terminals = new TerminalMaker(context);
+        terminals.Make();
+        _births = new Births(context, _memory, terminals);
         _births.BearAll();
         foreach (RestoreProcess process in Born.Reverse().Where(process => process.IsZombie)) Zombie.Make(process);
         foreach (RestoreProcess process in Live) MakeThreads(process);
         // Directories first: they pass through descriptor tables that must be empty, and that several may share.
         foreach (RestoreProcess process in Live) FileSystemView.Restore(context, process);
+        terminals.Complete();
+        UnixSocketMaker.MakeAll(context);
         foreach (RestoreProcess process in Live) FillDescriptors(process);
         foreach (RestoreProcess process in Live) Equip(process);
         foreach (Action step in context.WhenTasksAreEquipped) step();
@@ -53,7 +57,7 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
             if (stopped) Sys.Kill(process.Pid, process.Core.Tc.HasStopSigno ? (int)process.Core.Tc.StopSigno : SIGSTOP);
         }
 
-        context.Remapped.Commit();
+        context.Commit();
         _committed = true;
         foreach (RestoreProcess process in Live)
         {

@@ -15,6 +15,7 @@ internal sealed record ProcStat
     public int GroupId { get; init; }
     public int SessionId { get; init; }
     public int TtyNumber { get; init; }
+    public int TerminalGroupId { get; init; }
 
     /// <summary>PF_… flags of the kernel.</summary>
     public uint Flags { get; init; }
@@ -68,6 +69,7 @@ internal sealed record ProcStat
             GroupId = (int)field[5],
             SessionId = (int)field[6],
             TtyNumber = (int)field[7],
+            TerminalGroupId = (int)field[8],
             Flags = (uint)field[9],
             Nice = field[19],
             StartTimeTicks = (ulong)field[22],

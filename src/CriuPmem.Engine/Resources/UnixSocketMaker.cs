@@ -1,0 +1,234 @@
+using CriuPmem.Engine.Restore;
+using CriuPmem.Images.Messages;
+
+namespace CriuPmem.Engine.Resources;
+
+/// <summary>Makes all UNIX sockets of the images again, connects them, and fills their queues.</summary>
+/// <remarks>
+/// Order: servers listen; datagram sockets are bound and then connected; connections are made, those with a server's name
+/// through a server of that name; clients that wait to be accepted come last. A connection is made by the process that
+/// made it first, as long as that is in the tree: SO_PEERCRED tells who it was.
+/// </remarks>
+internal sealed class UnixSocketMaker : IDisposable
+{
+    private readonly RestoreContext _context;
+    private readonly UnixSkEntry[] _sockets;
+    private readonly Dictionary<uint, UnixSkEntry> _byInode;
+    private readonly Dictionary<uint, int> _files = []; // inode → O_PATH descriptor of the file that it is bound to
+    private readonly Dictionary<uint, int> _others = []; // inode → the other end, where that is not in the tree
+
+    private UnixSocketMaker(RestoreContext context)
+    {
+        _context = context;
+        _sockets = [.. context.Files.OfType(FdTypes.Unixsk).Select(entry => entry.Usk)];
+        _byInode = _sockets.ToDictionary(socket => socket.Ino);
+    }
+
+    /// <summary>Makes them; every process of the tree must exist, with no descriptor but the transport.</summary>
+    public static void MakeAll(RestoreContext context)
+    {
+        using var maker = new UnixSocketMaker(context);
+        if (maker._sockets.Length == 0) return;
+        maker.Make();
+        maker.FillQueues();
+        foreach (UnixSkEntry socket in maker._sockets) maker.Settle(socket);
+    }
+
+    /// <inheritdoc />
+    public void Dispose()
+    {
+        foreach (int fd in _files.Values) Sys.Close(fd);
+        foreach (int fd in _others.Values) Sys.Close(fd);
+    }
+
+    private int Fd(UnixSkEntry socket) => _context.Files.Open(socket.Id);
+
+    private static bool Connects(UnixSkEntry socket) => socket.Type != SOCK_DGRAM && socket.State == TCP_ESTABLISHED;
+
+    private UnixSkEntry? PeerOf(UnixSkEntry socket) => socket.Peer == 0 ? null : _byInode.GetValueOrDefault(socket.Peer) ?? throw new CheckpointException(
+        ErrorCode.ExternalPeer, "its other end is outside of the snapshot")
+    {
+        Object = $"{UnixSocket.Describe(socket.Name)} ({socket.Ino})",
+    };
+
+    private void Make()
+    {
+        foreach (UnixSkEntry socket in _sockets.Where(socket => socket.State == TCP_LISTEN))
+        {
+            int fd = Bound(socket, socket.Deleted);
+            using SocketCreator helper = Creator(socket);
+            helper.Listen(fd, (int)socket.Backlog);
+            _context.Files.Put(socket.Id, fd);
+        }
+
+        foreach (UnixSkEntry socket in _sockets.Where(socket => socket.State != TCP_LISTEN && !Connects(socket))) MakeLoose(socket);
+        foreach (UnixSkEntry socket in _sockets.Where(socket => socket.Type == SOCK_DGRAM && socket.Peer != 0)) ConnectDatagram(socket);
+        foreach (UnixSkEntry socket in _sockets.Where(socket => Connects(socket) && PeerOf(socket)?.State != TCP_LISTEN)) MakeConnection(socket);
+        foreach (UnixSkEntry socket in _sockets.Where(socket => Connects(socket) && PeerOf(socket)?.State == TCP_LISTEN))
+        {
+            int fd = Bound(socket, socket.Deleted);
+            Connect(socket, fd, PeerOf(socket)!, Creator(socket));
+            _context.Files.Put(socket.Id, fd);
+        }
+    }
+
+    private int Bound(UnixSkEntry socket, bool apart)
+    {
+        int fd = (int)Sys.Socket(AF_UNIX, (int)socket.Type).OrThrow("socket", UnixSocket.Describe(socket.Name));
+        BindName(socket, fd, apart);
+        return fd;
+    }
+
+    private void BindName(UnixSkEntry socket, int fd, bool apart)
+    {
+        if (socket.Name.Length == 0) return;
+        int file = SocketAddress.Bind(_context, socket, fd, apart);
+        if (file >= 0) _files[socket.Ino] = file;
+    }
+
+    /// <summary>Who made the connection; the peer's images do not tell, and then it is the first that has the socket open.</summary>
+    private SocketCreator Creator(UnixSkEntry socket) => socket.HasPeerPid
+        ? new(_context, socket.PeerPid, socket.PeerUid, socket.PeerGid)
+        : new(_context, FirstWith(socket.Id), 0, 0);
+
+    private uint FirstWith(uint file) => (uint)(_context.Processes.Find(
+        process => process.Ids is { } ids && _context.Contents.Fdinfos.TryGetValue(ids.FilesId, out IReadOnlyList<FdinfoEntry>? table) &&
+            table.Any(descriptor => descriptor.Id == file))?.Pid ?? 0);
+
+    /// <summary>Sockets without a connection, and datagram sockets, pairs among them.</summary>
+    private void MakeLoose(UnixSkEntry socket)
+    {
+        if (_context.Files.IsOpen(socket.Id)) return;
+        UnixSkEntry? peer = PeerOf(socket);
+        if ((peer is not null && peer.Peer == socket.Ino) || socket.PeerGone)
+        {
+            using SocketCreator creator = Creator(socket);
+            (int first, int second) = creator.Pair((int)socket.Type);
+            BindName(socket, first, socket.Deleted);
+            _context.Files.Put(socket.Id, first);
+            if (peer is null || peer == socket)
+            {
+                _others[socket.Ino] = second;
+                return;
+            }
+
+            BindName(peer, second, peer.Deleted);
+            _context.Files.Put(peer.Id, second);
+            return;
+        }
+
+        _context.Files.Put(socket.Id, Bound(socket, socket.Deleted));
+    }
+
+    private void ConnectDatagram(UnixSkEntry socket)
+    {
+        UnixSkEntry peer = PeerOf(socket)!;
+        if (peer.Peer == socket.Ino) return; // a pair
+        using SocketCreator creator = Creator(socket);
+        Connect(socket, Fd(socket), peer, creator);
+    }
+
+    private void Connect(UnixSkEntry socket, int fd, UnixSkEntry to, SocketCreator creator)
+    {
+        string what = $"{UnixSocket.Describe(socket.Name)} ({socket.Ino}) to {UnixSocket.Describe(to.Name)}";
+        if (to.Name.Length == 0) throw new CheckpointException(ErrorCode.ImageUnsupported, "it is connected to a socket without a name that is connected elsewhere") { Object = what };
+        creator.Connect(fd, SocketAddress.Of(to.Name.Span), _files.GetValueOrDefault(to.Ino, -1), what);
+    }
+
+    /// <summary>A connection whose ends are both made now; the other end of one that was closed serves to fill the queue.</summary>
+    private void MakeConnection(UnixSkEntry socket)
+    {
+        if (_context.Files.IsOpen(socket.Id)) return;
+        UnixSkEntry? peer = PeerOf(socket);
+        bool serves = IsServerEnd(socket), peerServes = peer is not null && IsServerEnd(peer);
+        if (!serves && !peerServes)
+        {
+            using SocketCreator creator = Creator(socket);
+            (int first, int second) = creator.Pair((int)socket.Type);
+            BindName(socket, first, socket.Deleted);
+            if (peer is not null) BindName(peer, second, peer.Deleted);
+            Put(socket, first, peer, second);
+            return;
+        }
+
+        UnixSkEntry? server = serves ? socket : peer, client = serves ? peer : socket;
+        UnixSkEntry listener = _sockets.FirstOrDefault(other => other.State == TCP_LISTEN && other.Type == socket.Type && other.Name.Equals(server!.Name)) ?? server!;
+        int temporary = -1;
+        if (listener == server)
+        {
+            // The server has closed its listening socket: one of the same name, for a moment, seen by nobody.
+            temporary = Bound(server!, apart: true);
+            using SocketCreator listening = Creator(client ?? server!);
+            listening.Listen(temporary, 1);
+        }
+
+        int clientFd = client is null ? (int)Sys.Socket(AF_UNIX, (int)socket.Type).OrThrow("socket", "UNIX socket") : Bound(client, client.Deleted);
+        using (SocketCreator connecting = Creator(server!)) Connect(client ?? server!, clientFd, listener, connecting);
+        int serverFd = (int)Sys.Accept(temporary >= 0 ? temporary : Fd(listener)).OrThrow("accept", UnixSocket.Describe(server!.Name));
+        if (temporary >= 0) Sys.Close(temporary);
+        Put(server!, serverFd, client, clientFd);
+    }
+
+    private void Put(UnixSkEntry socket, int fd, UnixSkEntry? peer, int peerFd)
+    {
+        _context.Files.Put(socket.Id, fd);
+        if (peer is null) _others[socket.Ino] = peerFd;
+        else _context.Files.Put(peer.Id, peerFd);
+    }
+
+    /// <summary>An accepted socket has its server's name; a client may have bound one, which is its own alone.</summary>
+    private bool IsServerEnd(UnixSkEntry socket)
+    {
+        if (socket.Name.Length == 0) return false;
+        if (_sockets.Any(other => other != socket && other.Type == socket.Type && other.Name.Equals(socket.Name))) return true;
+        UnixSkEntry? peer = PeerOf(socket);
+        return peer is null || peer.Name.Length == 0;
+    }
+
+    private void FillQueues()
+    {
+        using Images.ImageReader? image = _context.Reader.OpenIfPresent(Images.ImageKind.SkQueues);
+        if (image is null) return;
+        while (image.TryRead(SkPacketEntry.Parser, out SkPacketEntry? packet))
+        {
+            byte[] data = image.ReadRaw(packet.Length).ToArray();
+            UnixSkEntry? socket = _context.Files.Entry(packet.IdFor).Usk;
+            if (socket is not null) SocketFiller.Send(_context, SenderFor(socket, packet, out byte[] address), packet, data, address);
+        }
+    }
+
+    private int SenderFor(UnixSkEntry receiver, SkPacketEntry packet, out byte[] address)
+    {
+        address = [];
+        UnixSkEntry? peer = PeerOf(receiver);
+        if (receiver.Type != SOCK_DGRAM || (peer is not null && peer.Peer == receiver.Ino) || receiver.PeerGone)
+        {
+            return peer is not null ? Fd(peer) : _others[receiver.Ino];
+        }
+
+        UnixSkEntry? sender = packet.Sender.Length == 0 ? null : Array.Find(_sockets, other => other.Type == SOCK_DGRAM && other.Name.Equals(packet.Sender));
+        sender ??= Array.Find(_sockets, other => other.Peer == receiver.Ino);
+        if (sender is null || sender.Peer != receiver.Ino)
+        {
+            address = _files.TryGetValue(receiver.Ino, out int file) ? SocketAddress.OfDescriptor(file) : SocketAddress.Of(receiver.Name.Span);
+        }
+
+        if (sender is not null) return Fd(sender);
+        if (_others.TryGetValue(receiver.Ino, out int other)) return other;
+        other = (int)Sys.Socket(AF_UNIX, SOCK_DGRAM).OrThrow("socket", "UNIX socket");
+        _others.Add(receiver.Ino, other);
+        return other;
+    }
+
+    private void Settle(UnixSkEntry socket)
+    {
+        int fd = Fd(socket);
+        string what = UnixSocket.Describe(socket.Name);
+        // Closing the other end does it for a connection that was half gone.
+        if (_others.Remove(socket.Ino, out int other)) Sys.Close(other);
+        if (socket.HasShutdown && socket.Shutdown != SkShutdown.None) Sys.Shutdown(fd, (int)socket.Shutdown - 1);
+        SocketOptions.Restore(fd, socket.Opts, what);
+        Sys.Fcntl(fd, F_SETFL, socket.Flags & (O_NONBLOCK | O_APPEND | O_NOATIME | O_DIRECT)).OrThrow("fcntl(F_SETFL)", what);
+        _context.RestoreOwner(fd, socket.Fown, socket.Flags);
+    }
+}

@@ -124,7 +124,10 @@ SCRIPT
   local question="SELECT CONCAT('connection ', CONNECTION_ID(), ', basket: ', @basket, ', draft rows: ',
     (SELECT COUNT(*) FROM draft), ', sales: ', (SELECT COUNT(*) FROM sale), ', sum: ', (SELECT SUM(price) FROM sale));"
   local before after up
+  uptime_of() { ask "SHOW STATUS LIKE 'Uptime';" | cut -f2; }
+  sleep 1
   before=$(ask "$question"); echo "$before"
+  echo "uptime $(uptime_of) s"
   save MariaDB "$pid" --file-locks --ghost-limit 64M || return 0
   begun=$(milliseconds)
   if ! quiet "$engine" restore -d -D "$images" -o restore.log $pmem --file-locks >"$home/said" 2>&1; then
@@ -132,9 +135,10 @@ SCRIPT
   fi
   restored_in "$begun" "$pid"
   after=$(ask "$question"); echo "$after"
-  up=$(ask "SHOW STATUS LIKE 'Uptime';" | cut -f2)
+  sleep 1
+  up=$(uptime_of)
   ask "INSERT INTO sale VALUES (100001, 5); SELECT CONCAT('new sale taken, now ', COUNT(*)) FROM sale;"
-  echo "uptime $up s; table check: $(ask "CHECK TABLE sale;" | cut -f4)"
+  echo "uptime $up s, running on; table check: $(ask "CHECK TABLE sale;" | cut -f4)"
   if [ -n "$before" ] && [ "$before" = "$after" ]; then row MariaDB "$pid"; else give_up MariaDB "$pid" "$images/restore.log"; fi
 }
 

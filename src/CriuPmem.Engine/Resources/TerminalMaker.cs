@@ -162,9 +162,16 @@ internal sealed class TerminalMaker(RestoreContext context)
         }
 
         TerminalSettings.RestoreModes(own, info, what);
-        int group = context.MapGroup((int)info.Pgrp);
-        // Like a shell does with a job; fails where the engine itself has no job control.
-        if (info.Pgrp != 0) Sys.Ioctl(own, TIOCSPGRP, ref group);
+        if (info.Pgrp != 0) context.AtCommit.Add(() => PutInFront(own, context.MapGroup((int)info.Pgrp)));
+    }
+
+    /// <summary>Puts a group in front of the terminal, as a shell does with a job, if it was this engine's to give.</summary>
+    /// <remarks>At commit: the group must be there by then, and a restore that fails stays in front itself.</remarks>
+    private static void PutInFront(int terminal, int group)
+    {
+        int front = 0;
+        bool inFront = !Sys.Ioctl(terminal, TIOCGPGRP, ref front).Failed && front == Syscall.Quick(SyscallNumber.getpgrp).Value;
+        if (inFront) Sys.Ioctl(terminal, TIOCSPGRP, ref group); // from behind it would stop the engine (SIGTTOU)
     }
 
     private int FirstFile(TtyInfoEntry info)

@@ -63,9 +63,10 @@ internal static unsafe class Seed
             Environment = none,
         };
         var result = new SysResult(spawn(&request));
-        if (result.Errno == Errno.EEXIST)
+        for (int waited = 0; result.Errno == Errno.EEXIST; waited++)
         {
-            throw new CheckpointException(ErrorCode.PidInUse, "the pid is in use") { Pid = pid };
+            if (!PidPatience.Wait(pid, waited)) throw PidPatience.InUse(pid);
+            result = new SysResult(spawn(&request));
         }
 
         int child = (int)result.OrThrow("clone3", $"pid {pid}");

@@ -39,14 +39,15 @@ public static class DumpJob
             long sharedPages = context.SharedMemory.Save(copier);
             long copied = watch.Lap();
             writer.Write();
+            snapshot.Commit(writer.Inventory(), options.Sync);
             long frozen = observed + copied + watch.Lap();
-            options.Log.Info("dump", $"frozen in {freezing} us, observed in {observed} us, memory copied in {copied} us");
+            options.Log.Info("dump", $"frozen for {frozen} us: observed in {observed} us, memory copied in {copied} us; freezing took {freezing} us");
+            options.Log.Debug("dump", $"{GC.CollectionCount(0)} garbage collections, {GC.GetTotalAllocatedBytes() >> 10} KiB allocated");
             var stats = new DumpStatsEntry
             {
                 FreezingTime = (uint)freezing, FrozenTime = (uint)frozen, MemdumpTime = (uint)copied, MemwriteTime = (uint)copied,
                 PagesScanned = (ulong)memory.ScannedPages, PagesSkippedParent = 0, PagesWritten = (ulong)(memory.WrittenPages + sharedPages), PagesLazy = 0,
             };
-            snapshot.Commit(writer.Inventory(), options.Sync);
             Statistics.Write(options.WorkDirectoryFd, new StatsEntry { Dump = stats }, ImageKind.StatsDump);
             Hook(options, "post-dump", options.Pid);
             int threads = tree.Processes.Sum(process => process.Threads.Count);
@@ -57,7 +58,7 @@ public static class DumpJob
                 Threads = threads,
                 MemoryBytes = (memory.WrittenPages + sharedPages) * (long)PageSize,
                 FreezingMicroseconds = freezing,
-                FrozenMicroseconds = frozen + watch.Lap(),
+                FrozenMicroseconds = frozen,
                 TotalMicroseconds = watch.Total,
             };
         }

@@ -45,7 +45,7 @@ internal static unsafe class VdsoCode
     private static ulong FromMappings(DumpProcess process)
     {
         var mappings = new List<MemoryMapping>();
-        SmapsParser.TryParse(process.Proc.Read("maps"), mappings);
+        SmapsParser.TryRead(process.Proc, "maps", mappings);
         MemoryMapping vdso = mappings.Find(mapping => mapping.Name == "[vdso]");
         return vdso.End != 0 && IsThisKernels(process.Pid, vdso.Start)
             ? vdso.Start

@@ -15,7 +15,7 @@ internal static class AddressSpaceDump
     /// <summary>Reads the mappings of <paramref name="process"/> and fills in its memory message.</summary>
     public static void Describe(DumpContext context, DumpProcess process)
     {
-        if (!SmapsParser.TryParse(process.Proc.Read("smaps"), process.Mappings) || process.Mappings.Count == 0)
+        if (!SmapsParser.TryRead(process.Proc, "smaps", process.Mappings) || process.Mappings.Count == 0)
         {
             throw process.Fail(ErrorCode.UnsupportedMemory, "its mappings cannot be read");
         }

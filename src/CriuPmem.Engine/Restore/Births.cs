@@ -187,16 +187,25 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
 
     private void BearBy(Tracee maker, RemoteSpace space, RestoreProcess child, ulong flags)
     {
-        var calls = new RemoteCalls(space, maker);
-        calls.Room(160, 2);
-        RemoteAddress setTid = calls.Batch.Data(child.Pid);
-        RemoteAddress arguments = calls.Batch.Data(new CloneArgs
+        for (int waited = 0; ; waited++)
         {
-            flags = CLONE_PTRACE | flags, exit_signal = (flags & CLONE_PARENT) == 0 ? (ulong)SIGCHLD : 0,
-            set_tid = setTid.Value, set_tid_size = 1,
-        });
-        calls.Must("clone3", SyscallNumber.clone3, arguments, Marshal.SizeOf<CloneArgs>());
-        calls.Flush();
+            var calls = new RemoteCalls(space, maker);
+            calls.Room(160, 2);
+            RemoteAddress setTid = calls.Batch.Data(child.Pid);
+            RemoteAddress arguments = calls.Batch.Data(new CloneArgs
+            {
+                flags = CLONE_PTRACE | flags, exit_signal = (flags & CLONE_PARENT) == 0 ? (ulong)SIGCHLD : 0,
+                set_tid = setTid.Value, set_tid_size = 1,
+            });
+            int clone = calls.Try(SyscallNumber.clone3, arguments, Marshal.SizeOf<CloneArgs>());
+            SysResult made = calls.RunAndKeep().Result(clone);
+            calls.Batch.Clear();
+            if (made.Errno == Errno.EEXIST && PidPatience.Wait(child.Pid, waited)) continue;
+            if (made.Errno == Errno.EEXIST) throw PidPatience.InUse(child.Pid);
+            made.OrThrow("clone3", child.ToString());
+            break;
+        }
+
         child.Leader.Task = NewTask(child.Pid, child);
         if (child.MemoryOwner is null) child.Space = new RemoteSpace(_scratch, space.SyscallInstruction);
         Add(child);

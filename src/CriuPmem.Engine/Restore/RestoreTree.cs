@@ -1,13 +1,12 @@
 using CriuPmem.Images;
 using CriuPmem.Images.Messages;
+using CriuPmem.Remote;
 
 namespace CriuPmem.Engine.Restore;
 
 /// <summary>Turns checked images into the tree that is to be built, and refuses what cannot be.</summary>
 internal static class RestoreTree
 {
-    private const int PatienceMs = 3000;
-
     /// <summary>Fills the context's processes.</summary>
     public static void Plan(RestoreContext context)
     {
@@ -77,14 +76,9 @@ internal static class RestoreTree
 
     private static void CheckFree(RestoreThread thread)
     {
-        using ProcDirectory? holder = ProcDirectory.TryOpen(thread.Tid);
-        if (holder is null) return;
-        // What was killed by the dump is gone only when its parent has waited for it, and inits take their time.
-        for (int waited = 0; waited < PatienceMs && holder.Stat() is { State: 'Z' or 'X' }; waited++) Sys.SleepMicroseconds(1000);
-        if (holder.Stat() is null) return;
-        string who = holder.Stat()?.Comm ?? "another process";
-        throw thread.Process.Fail(
-            ErrorCode.PidInUse, $"its number {thread.Tid} is in use by {who}",
-            "End that process, or restore in a new pid namespace (for instance under: unshare --pid --fork --mount-proc)");
+        for (int waited = 0; ProcDirectory.Exists(thread.Tid); waited++)
+        {
+            if (!PidPatience.Wait(thread.Tid, waited)) throw PidPatience.InUse(thread.Tid);
+        }
     }
 }

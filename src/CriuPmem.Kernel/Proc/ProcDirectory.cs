@@ -28,6 +28,9 @@ internal sealed class ProcDirectory : IDisposable
         return fd.Failed ? null : new ProcDirectory(pid, new OwnedFd(fd.Value));
     }
 
+    /// <summary>True when there is a process or thread with that number.</summary>
+    public static bool Exists(int pid) => Syscall.Quick(SyscallNumber.getpgid, pid).Errno != Errno.ESRCH;
+
     /// <summary>Reads a file of it whole. The bytes are valid until the next read.</summary>
     /// <returns>The contents; empty when the task is gone or the file cannot be read.</returns>
     public ReadOnlySpan<byte> Read(ReadOnlySpan<char> name)

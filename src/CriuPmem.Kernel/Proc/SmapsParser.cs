@@ -19,6 +19,31 @@ internal static class SmapsParser
         [Code("sl")] = VmFlags.Sealed, [Code("dp")] = VmFlags.Droppable, [Code("gu")] = VmFlags.Guard,
     };
 
+    /// <summary>Reads and parses a file piece by piece: with many mappings it has tens of megabytes.</summary>
+    /// <param name="process">/proc/PID.</param>
+    /// <param name="name">"smaps" or "maps".</param>
+    /// <param name="mappings">Where the mappings go, in address order.</param>
+    /// <returns>False when it cannot be read, or is not of the known shape.</returns>
+    public static bool TryRead(ProcDirectory process, string name, List<MemoryMapping> mappings)
+    {
+        SysResult opened = Sys.OpenAt(process.Fd, name, O_RDONLY);
+        if (opened.Failed) return false;
+        using var file = new OwnedFd(opened.Value);
+        var buffer = new byte[128 * 1024];
+        for (int used = 0; ;)
+        {
+            if (used == buffer.Length) return false; // no line is that long
+            SysResult read = Sys.Read(file.Fd, buffer.AsSpan(used));
+            if (read.Failed) return false;
+            if (read.Value == 0) return TryParse(buffer.AsSpan(0, used), mappings);
+            used += read.Value;
+            int complete = buffer.AsSpan(0, used).LastIndexOf((byte)'\n') + 1;
+            if (!TryParse(buffer.AsSpan(0, complete), mappings)) return false;
+            buffer.AsSpan(complete..used).CopyTo(buffer);
+            used -= complete;
+        }
+    }
+
     /// <summary>Parses a whole file; false at the first line that is not of the known shape.</summary>
     public static bool TryParse(ReadOnlySpan<byte> text, List<MemoryMapping> mappings)
     {

@@ -120,14 +120,14 @@ public sealed class RestoreFailureTests
 
     /// <summary>Without -d it waits for the root process, and its own exit code tells of the restore alone.</summary>
     [Fact]
-    public void Attached_WaitsForTheEnd_ExitsWithZero()
+    public async Task Attached_WaitsForTheEnd_ExitsWithZero()
     {
         using LiveWorkload live = Dumped("mem_brk", out string images, out _);
         Task<Command> restore = Task.Run(() => EngineRun.Run("restore", "-D", images));
         live.Check("while restore waits for it");
         Assert.False(restore.IsCompleted, "restore without -d did not wait");
         ProcessTable.KillMarked(live.Home);
-        Assert.Equal(0, restore.Result.ExitCode);
+        Assert.Equal(0, (await restore).ExitCode);
         live.ExpectGone("after it was killed");
     }
 

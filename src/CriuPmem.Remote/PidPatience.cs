@@ -1,0 +1,41 @@
+namespace CriuPmem.Remote;
+
+/// <summary>Waits for the numbers of processes that have ended.</summary>
+/// <remarks>
+/// What a dump killed is gone only when its parent has waited for it, and inits take their time; and its number stays in
+/// use while it is that of a group or session with any member left, zombies included.
+/// </remarks>
+internal static class PidPatience
+{
+    private const int MaxMs = 3000;
+
+    /// <summary>Waits a millisecond if a number may become free.</summary>
+    /// <param name="pid">The number.</param>
+    /// <param name="waitedMs">How often this was called before.</param>
+    /// <returns>False when a live process has it, or it has taken too long.</returns>
+    public static bool Wait(int pid, int waitedMs)
+    {
+        if (waitedMs >= MaxMs || !IsEnding(pid)) return false;
+        Sys.SleepMicroseconds(1000);
+        return true;
+    }
+
+    /// <summary>True when no live process has the number.</summary>
+    public static bool IsEnding(int pid)
+    {
+        using ProcDirectory? holder = ProcDirectory.TryOpen(pid);
+        return holder?.Stat() is null or { State: 'Z' or 'X' };
+    }
+
+    /// <summary>The exception for a number that stays in use.</summary>
+    public static CheckpointException InUse(int pid)
+    {
+        using ProcDirectory? holder = ProcDirectory.TryOpen(pid);
+        string who = holder?.Stat()?.Comm ?? "a group or session with that number";
+        return new CheckpointException(ErrorCode.PidInUse, $"the number {pid} is in use by {who}")
+        {
+            Pid = pid,
+            Remedy = "End that process, or restore in a new pid namespace (for instance under: unshare --pid --fork --mount-proc)",
+        };
+    }
+}

@@ -11,7 +11,7 @@ internal static unsafe partial class Program
     private const string End = "<!-- end of table -->";
     private const int MADV_HUGEPAGE = 14;
 
-    private sealed record Sample(double DumpMs, double RestoreMs, double PeakMiB);
+    private sealed record Sample(double DumpMs, double FrozenMs, double RestoreMs, double PeakMiB);
 
     private static int Main(string[] arguments)
     {
@@ -35,8 +35,8 @@ internal static unsafe partial class Program
         const string head = """
 
 
-            | | n | dump, ms | CRIU | ratio | restore, ms | CRIU | ratio | peak memory, MiB | CRIU |
-            |---|---|---|---|---|---|---|---|---|---|
+            | | n | dump ms | CRIU | ratio | frozen ms | CRIU | ratio | restore ms | CRIU | ratio | peak MiB | CRIU |
+            |---|---|---|---|---|---|---|---|---|---|---|---|---|
 
             """;
         File.WriteAllText(document, $"{text[..from]}{head}{rows}\n{text[to..]}");
@@ -65,6 +65,7 @@ internal static unsafe partial class Program
         [
             scenario.Title + (failure is null ? "" : $" (not yet: {failure})"), $"{scenario.Repeats}",
             Value(own, s => s.DumpMs), Value(theirs, s => s.DumpMs), Ratio(s => s.DumpMs),
+            Value(own, s => s.FrozenMs), Value(theirs, s => s.FrozenMs), Ratio(s => s.FrozenMs),
             Value(own, s => s.RestoreMs), Value(theirs, s => s.RestoreMs), Ratio(s => s.RestoreMs),
             Value(own, s => s.PeakMiB), Value(theirs, s => s.PeakMiB),
         ];
@@ -89,13 +90,14 @@ internal static unsafe partial class Program
             Warm(scenario.MemoryBytes);
             (TimeSpan dump, long peak, int exit) = Spawn.Run(engine, "dump", "-t", $"{pid}", "-D", images, "-o", "dump.log");
             if (exit != 0)
-                return "dump: " + LastError(Path.Combine(images, "dump.log"));
+                return "dump: " + FirstError(Path.Combine(images, "dump.log"));
             Until(() => !Directory.Exists($"/proc/{pid}"));
+            double frozen = StatsFile.FrozenMilliseconds(Path.Combine(images, "stats-dump"));
             Warm(scenario.MemoryBytes / 2);
             (TimeSpan restore, long peakRestore, exit) = Spawn.Run(engine, "restore", "-d", "-D", images, "-o", "restore.log");
             if (exit != 0)
-                return "restore: " + LastError(Path.Combine(images, "restore.log"));
-            samples.Add(new Sample(dump.TotalMilliseconds, restore.TotalMilliseconds, Math.Max(peak, peakRestore) / 1048576.0));
+                return "restore: " + FirstError(Path.Combine(images, "restore.log"));
+            samples.Add(new Sample(dump.TotalMilliseconds, frozen, restore.TotalMilliseconds, Math.Max(peak, peakRestore) / 1048576.0));
             return null;
         }
         finally
@@ -154,8 +156,10 @@ internal static unsafe partial class Program
         NativeMemory.AlignedFree(memory);
     }
 
-    private static string LastError(string log) => File.Exists(log)
-        ? File.ReadLines(log).LastOrDefault(line => line.Contains("Error", StringComparison.Ordinal))?.Replace('|', '/') ?? "no error"
+    // The first error tells the cause; that descriptors are limited is a warning of the peer's, whatever it calls it.
+    private static string FirstError(string log) => File.Exists(log)
+        ? File.ReadLines(log).FirstOrDefault(line => line.Contains("Error", StringComparison.Ordinal)
+            && !line.Contains("RLIMIT_NOFILE", StringComparison.Ordinal))?.Replace('|', '/') ?? "no error"
         : "no log";
 
     private static void Until(Func<bool> reached)

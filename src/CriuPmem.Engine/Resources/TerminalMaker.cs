@@ -10,7 +10,6 @@ internal sealed class TerminalMaker(RestoreContext context)
 {
     private const int MostTerminals = 4096;
     private readonly Dictionary<uint, int> _masters = []; // index → descriptor, also of masters that nobody has open
-    private (int Fd, int Group)? _own; // the engine's terminal, and the group that shall be in its foreground
     private readonly Dictionary<uint, TtyInfoEntry> _infos = context.Contents.TtyInfos.ToDictionary(info => info.Id);
 
     private IEnumerable<TtyFileEntry> FilesOf(TtyInfoEntry info) =>
@@ -50,13 +49,6 @@ internal sealed class TerminalMaker(RestoreContext context)
             if (leader is null || !done.Add(info.Pty.Index)) continue; // without its leader a session has no terminal
             // The group may be empty now, as it may have been then.
             WithSlave(leader, info, calls => calls.Try(SyscallNumber.ioctl, 0, TIOCSPGRP, calls.Batch.Data((int)info.Pgrp)));
-        }
-
-        if (_own is { Group: not 0 } outer)
-        {
-            // Like a shell does with a job; fails where the engine itself has no job control.
-            int group = context.MapGroup(outer.Group);
-            Sys.Ioctl(outer.Fd, TIOCSPGRP, ref group);
         }
 
         foreach (TtyInfoEntry controlling in _infos.Values.Where(info => info.Type == TtyType.Ctty)) OpenControlling(controlling);
@@ -170,7 +162,16 @@ internal sealed class TerminalMaker(RestoreContext context)
         }
 
         TerminalSettings.RestoreModes(own, info, what);
-        _own = (own, (int)info.Pgrp);
+        if (info.Pgrp != 0) context.AtCommit.Add(() => PutInFront(own, context.MapGroup((int)info.Pgrp)));
+    }
+
+    /// <summary>Puts a group in front of the terminal, as a shell does with a job, if it was this engine's to give.</summary>
+    /// <remarks>At commit: the group must be there by then, and a restore that fails stays in front itself.</remarks>
+    private static void PutInFront(int terminal, int group)
+    {
+        int front = 0;
+        bool inFront = !Sys.Ioctl(terminal, TIOCGPGRP, ref front).Failed && front == Syscall.Quick(SyscallNumber.getpgrp).Value;
+        if (inFront) Sys.Ioctl(terminal, TIOCSPGRP, ref group); // from behind it would stop the engine (SIGTTOU)
     }
 
     private int FirstFile(TtyInfoEntry info)

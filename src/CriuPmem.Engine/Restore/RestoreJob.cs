@@ -26,9 +26,10 @@ public static class RestoreJob
         tree.Build();
         long forking = watch.Lap();
         Hook(options, "post-restore", context.Root.Pid);
-        Hook(options, "pre-resume", context.Root.Pid);
+        // By then the restore has been agreed to: what these two answer changes nothing (criu(8)).
+        _ = options.OnHook("pre-resume", context.Root.Pid);
         tree.Commit();
-        Hook(options, "post-resume", context.Root.Pid);
+        _ = options.OnHook("post-resume", context.Root.Pid);
         var stats = new RestoreStatsEntry
         {
             PagesCompared = (ulong)tree.Memory.ComparedPages, PagesSkippedCow = (ulong)tree.Memory.SharedPages, ForkingTime = (uint)forking, RestoreTime = (uint)watch.Total, PagesRestored = (ulong)(tree.Memory.RestoredBytes / (long)PageSize),

@@ -98,6 +98,39 @@ public sealed class RestoreFailureTests
         Again(live, images);
     }
 
+    [Fact]
+    public void Resume_ActionScriptFails_ChangesNothing()
+    {
+        using LiveWorkload live = Dumped("threads_basic", out string images, out _);
+        string script = Path.Combine(live.Home, "script.sh"), told = Path.Combine(live.Home, "told");
+        string pidFile = Path.Combine(live.Home, "pid");
+        File.WriteAllText(script, $"""
+            #!/bin/sh
+            echo "$CRTOOLS_SCRIPT_ACTION $CRTOOLS_INIT_PID $(cat {pidFile} 2>/dev/null)" >>{told}
+            case $CRTOOLS_SCRIPT_ACTION in *-resume) exit 3 ;; esac
+            """);
+        File.SetUnixFileMode(script, (UnixFileMode)0x1ED);
+        Command restored = EngineRun.Run("restore", "-d", "-D", images, "--action-script", script, "--pidfile", pidFile);
+        Assert.True(restored.ExitCode == 0, restored.Output);
+        string both = $"{live.Pid} {live.Pid}";
+        Assert.Equal(["pre-restore  ", $"post-restore {both}", $"pre-resume {both}", $"post-resume {both}"], File.ReadAllLines(told));
+        live.Check("after action scripts that failed too late to matter");
+        live.Stop();
+    }
+
+    /// <summary>Without -d it waits for the root process, and its own exit code tells of the restore alone.</summary>
+    [Fact]
+    public async Task Attached_WaitsForTheEnd_ExitsWithZero()
+    {
+        using LiveWorkload live = Dumped("mem_brk", out string images, out _);
+        Task<Command> restore = Task.Run(() => EngineRun.Run("restore", "-D", images));
+        live.Check("while restore waits for it");
+        Assert.False(restore.IsCompleted, "restore without -d did not wait");
+        ProcessTable.KillMarked(live.Home);
+        Assert.Equal(0, (await restore).ExitCode);
+        live.ExpectGone("after it was killed");
+    }
+
     private static LiveWorkload Dumped(string workload, out string images, out string openFile)
     {
         var live = new LiveWorkload(Workload.Named(workload));

@@ -52,6 +52,10 @@ internal sealed unsafe class SyscallBatch : IDisposable
     public int Try(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0) =>
         Put(number, 0, null, a, b, c, d, e, f);
 
+    /// <summary>Adds a call whose failure skips the next one; returns its index.</summary>
+    public int Gate(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0) =>
+        Put(number, 2, null, a, b, c, d, e, f);
+
     /// <summary>Adds a call that must succeed: a failure ends the batch, and running it throws; returns its index.</summary>
     /// <param name="name">The call and what it does, for the message.</param>
     /// <param name="number">The system call's number.</param>

@@ -45,10 +45,15 @@ internal static unsafe class SignalQueue
             if (BitConverter.ToInt32(entry.Siginfo.Span[8..]) != SI_TIMER) continue;
             if (queue.Signals.Count(each => Number(each) == signal) > 1 || (other?.Signals.Any(each => Number(each) == signal) ?? false)) continue;
             RemoteAddress set = batch.Data(1UL << (signal - 1)), info = batch.Reserve(SiginfoBytes), now = batch.Reserve(16);
-            batch.Must("rt_sigtimedwait", SyscallNumber.rt_sigtimedwait, set, info, now, 8);
+            int taken = batch.Gate(SyscallNumber.rt_sigtimedwait, set, info, now, 8);
             if (shared) batch.Must("rt_sigqueueinfo", SyscallNumber.rt_sigqueueinfo, pid, signal, info);
             else batch.Must("rt_tgsigqueueinfo", SyscallNumber.rt_tgsigqueueinfo, pid, tid, signal, info);
-            later.Add(() => entry.Siginfo = ByteString.CopyFrom(batch.Bytes(info, SiginfoBytes)));
+            later.Add(() =>
+            {
+                // The kernel drops the signal of a timer that was set anew or deleted meanwhile: so it would for the program.
+                if (batch.Result(taken).Failed) queue.Signals.Remove(entry);
+                else entry.Siginfo = ByteString.CopyFrom(batch.Bytes(info, SiginfoBytes));
+            });
         }
 
         return later.Count == 0 ? null : () => later.ForEach(read => read());

@@ -9,7 +9,8 @@
 #   0x20 signal that ends it       0x28 (unused)
 # At the end of the scratch (rbx + 0x3ff00): rdi-to-rbx as popped below, then the frame for iretq: rip, cs, rflags, rsp,
 # ss. Below it is room for a signal frame, since signals are let in again before the program's own stack is.
-# A request, 64 bytes: u32 number, u32 flags (1: a failure ends the batch), six u64 arguments, u64 result.
+# A request, 64 bytes: u32 number, u32 flags (1: a failure ends the batch, 2: a failure skips the next request), six u64
+# arguments, u64 result.
 .globl batch
 batch:
     mov eax, 14                 # rt_sigprocmask(SIG_SETMASK, rbx + 0x10, NULL, 8)
@@ -31,10 +32,14 @@ batch:
     mov r9, [r13 + 48]
     syscall
     mov [r13 + 56], rax
-    test dword ptr [r13 + 4], 1
-    jz 2f
     cmp rax, -4095
-    jae 3f
+    jb 2f
+    test dword ptr [r13 + 4], 1
+    jnz 3f
+    test dword ptr [r13 + 4], 2
+    jz 2f
+    add r13, 64
+    dec r12
 2:  add r13, 64
     dec r12
     jmp 1b

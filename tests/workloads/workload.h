@@ -428,7 +428,9 @@ __attribute__((unused)) static bool smaps_field(const void *address, const char 
 __attribute__((unused)) static bool status_field(const char *path, const char *field, char *value, size_t size) {
     char text[16384];
     read_text(path, text, sizeof text);
-    for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+    char *rest;
+    // Threads ask at the same time: strtok(3) would mix their lines up.
+    for (char *line = strtok_r(text, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
         size_t length = strlen(field);
         if (strncmp(line, field, length) == 0 && line[length] == ':') {
             line += length + 1;

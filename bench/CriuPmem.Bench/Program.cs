@@ -91,7 +91,7 @@ internal static unsafe partial class Program
             (TimeSpan dump, long peak, int exit) = Spawn.Run(engine, "dump", "-t", $"{pid}", "-D", images, "-o", "dump.log");
             if (exit != 0)
                 return "dump: " + FirstError(Path.Combine(images, "dump.log"));
-            Until(() => !Directory.Exists($"/proc/{pid}"));
+            Until(() => InSession(pid).Count == 0); // a member keeps the leader's number taken
             double frozen = StatsFile.FrozenMilliseconds(Path.Combine(images, "stats-dump"));
             Warm(scenario.MemoryBytes / 2);
             (TimeSpan restore, long peakRestore, exit) = Spawn.Run(engine, "restore", "-d", "-D", images, "-o", "restore.log");
@@ -127,21 +127,39 @@ internal static unsafe partial class Program
 
     private static void KillSession(int session)
     {
+        foreach (int pid in InSession(session))
+        {
+            try
+            {
+                Process.GetProcessById(pid).Kill();
+            }
+            catch (Exception gone) when (gone is ArgumentException or InvalidOperationException)
+            {
+                // It has ended by itself.
+            }
+        }
+    }
+
+    private static List<int> InSession(int session)
+    {
+        var found = new List<int>();
         foreach (string folder in Directory.EnumerateDirectories("/proc"))
         {
-            if (!int.TryParse(Path.GetFileName(folder), out int pid) || !File.Exists(folder + "/stat"))
+            if (!int.TryParse(Path.GetFileName(folder), out int pid))
                 continue;
             try
             {
                 string stat = File.ReadAllText(folder + "/stat");
                 if (stat[(stat.LastIndexOf(')') + 2)..].Split(' ')[3] == $"{session}")
-                    Process.GetProcessById(pid).Kill();
+                    found.Add(pid);
             }
-            catch (Exception gone) when (gone is IOException or ArgumentException or InvalidOperationException)
+            catch (IOException)
             {
-                // It has ended by itself.
+                // It has ended.
             }
         }
+
+        return found;
     }
 
     // A guest's host takes free memory back; whoever touches it next would pay for that instead of for the work.

@@ -85,6 +85,8 @@ internal sealed partial class SnapshotValidator
             return;
         }
 
+        // A process's first thread may have its mask among the state of the process.
+        if (core.Tc is null && !core.ThreadCore.HasBlkSigset) Add(file, 0, "a thread without a signal mask");
         CheckRegisters(file, core.ThreadInfo);
         CheckThreadState(file, core.ThreadCore);
     }

@@ -19,9 +19,10 @@ internal static class TracerThread
                 {
                     result = work();
                 }
-                catch (CheckpointException exception)
+                catch (Exception exception) when (exception is not OutOfMemoryException)
                 {
-                    exception.Operation ??= operation;
+                    // A fault of our own too: unhandled here it would end the engine before anything is undone.
+                    if (exception is CheckpointException known) known.Operation ??= operation;
                     failure = ExceptionDispatchInfo.Capture(exception);
                 }
             },

@@ -18,6 +18,9 @@ public sealed class DamageTests
         done >>"$2/verdict"
         """;
 
+    // What stands in these can send a program astray without any of it being wrong in itself.
+    private static readonly string[] OfTheProgramItself = ["core-", "mm-", "pagemap-", "pages-"];
+
     private static readonly string[] Workloads = ["tree_shapes", "threads_basic", "fd_regular", "timers_posix"];
 
     [Fact]
@@ -124,7 +127,9 @@ public sealed class DamageTests
         string said = Said(images);
         return exitCode switch
         {
-            0 => lines.Length > 1 || damaged.StartsWith("core-", StringComparison.Ordinal) ? null : "reports success, and nothing runs",
+            0 when lines.Length == 1 && !OfTheProgramItself.Any(prefix => damaged.StartsWith(prefix, StringComparison.Ordinal)) =>
+                "reports success, and nothing runs",
+            0 => null,
             1 when lines.Length > 1 => $"fails and leaves {string.Join(", ", lines[1..])}: {said}",
             1 when !said.Contains("[CP", StringComparison.Ordinal) => $"fails without a code: {said}",
             1 when said.Contains("[CP1001]", StringComparison.Ordinal) => $"a fault of our own: {said}",

@@ -77,11 +77,8 @@ internal sealed class TerminalTable(DumpContext context) : IDisposable
         SysResult opened = Sys.Ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
         if (opened.Failed) return; // locked: nobody can have written
         using var slave = new OwnedFd(opened.Value);
-        int off = 0, on = 1;
-        if (terminal.PacketMode) Sys.Ioctl(master, TIOCPKT, ref off);
-        byte[] output = TerminalQueue.PeekOutput(master, slave.Fd);
-        byte[] input = TerminalQueue.PeekInput(master, slave.Fd);
-        if (terminal.PacketMode) Sys.Ioctl(master, TIOCPKT, ref on);
+        byte[] output = TerminalQueue.PeekOutput(master, slave.Fd, terminal.PacketMode);
+        byte[] input = TerminalQueue.PeekInput(master, slave.Fd, terminal.PacketMode);
         if (output.Length != 0) _data.Add(new TtyDataEntry { TtyId = TerminalIds.Master(index), Data = ByteString.CopyFrom(output) });
         if (input.Length != 0) _data.Add(new TtyDataEntry { TtyId = TerminalIds.Slave(index), Data = ByteString.CopyFrom(input) });
     }

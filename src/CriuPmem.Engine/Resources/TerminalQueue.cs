@@ -4,33 +4,113 @@ namespace CriuPmem.Engine.Resources;
 /// <remarks>
 /// A terminal's queue cannot be looked at: it is read, and put back at once by writing at the other end, with all
 /// translation and echo off meanwhile. Only complete lines can be read in canonical mode; an unfinished one is got by
-/// leaving that mode for the moment.
+/// leaving that mode for the moment. All of it is done by a short-lived child, so that nothing is lost if the engine is
+/// killed in between.
 /// </remarks>
-internal static class TerminalQueue
+internal static unsafe class TerminalQueue
 {
-    private const int LimitBytes = 64 << 10;
-    private const int DeliveryMicroseconds = 2000;
+    private const string Name = "a terminal";
+    private const int QueueBytes = 4095; // of the kernel's line discipline; what is beyond cannot be counted
+    private const int DeliveryMicroseconds = 50, RestoreDeliveryMicroseconds = 2000;
 
     /// <summary>What the master has to read; it stays there.</summary>
-    public static byte[] PeekOutput(int master, int slave)
+    /// <param name="master">The master.</param>
+    /// <param name="slave">The slave, non-blocking.</param>
+    /// <param name="packets">The master is in packet mode, which is left meanwhile.</param>
+    public static byte[] PeekOutput(int master, int slave, bool packets)
     {
-        byte[] data = ReadAll(master);
-        if (data.Length != 0) PutOutput(slave, data);
-        return data;
+        int waiting = 0;
+        if (Sys.Ioctl(master, SIOCINQ, ref waiting).Failed || waiting == 0) return [];
+        Check(waiting);
+        Termios modes = default;
+        Sys.Ioctl(slave, TCGETS, ref modes).OrThrow("ioctl(TCGETS)", Name);
+        Termios raw = modes;
+        raw.c_oflag &= ~OPOST;
+        return Turn(master, slave, packets, waiting, raw, raw, modes, master, slave);
     }
 
     /// <summary>What the slave has to read, an unfinished line included; it stays there.</summary>
-    public static byte[] PeekInput(int master, int slave)
+    /// <param name="master">The master.</param>
+    /// <param name="slave">The slave, non-blocking.</param>
+    /// <param name="packets">The master is in packet mode, which is left meanwhile.</param>
+    public static byte[] PeekInput(int master, int slave, bool packets)
     {
         Termios modes = default;
-        Sys.Ioctl(slave, TCGETS, ref modes).OrThrow("ioctl(TCGETS)", "a terminal");
-        Termios raw = modes;
+        Sys.Ioctl(slave, TCGETS, ref modes).OrThrow("ioctl(TCGETS)", Name);
+        Termios raw = modes, canonical = modes;
         raw.c_iflag = raw.c_lflag = 0;
-        Sys.Ioctl(slave, TCSETS, ref raw).OrThrow("ioctl(TCSETS)", "a terminal");
-        byte[] data = ReadAll(slave);
-        Sys.Ioctl(slave, TCSETS, ref modes).OrThrow("ioctl(TCSETS)", "a terminal");
-        if (data.Length != 0) PutInput(master, slave, data);
+        canonical.c_iflag = 0;
+        canonical.c_lflag &= ICANON;
+        int waiting = Count(master, slave, packets, raw, modes);
+        Check(waiting);
+        return waiting == 0 ? [] : Turn(master, slave, packets, waiting, raw, canonical, modes, slave, master);
+    }
+
+    private static void Check(int waiting)
+    {
+        if (waiting < QueueBytes) return;
+        throw new CheckpointException(ErrorCode.InFlight, $"it has {waiting} unread bytes, more than can be looked at")
+        {
+            Object = Name,
+            Remedy = "Try again when the program has read them",
+        };
+    }
+
+    /// <summary>How many bytes the slave has, those of an unfinished line too.</summary>
+    private static int Count(int master, int slave, bool packets, Termios raw, Termios modes)
+    {
+        int off = 0, on = packets ? 1 : 0, waiting = 0;
+        Span<ChildCalls.Call> calls =
+        [
+            new(SyscallNumber.ioctl, master, TIOCPKT, (long)&off),
+            new(SyscallNumber.ioctl, slave, TCSETS, (long)&raw),
+            new(SyscallNumber.ioctl, slave, SIOCINQ, (long)&waiting),
+            new(SyscallNumber.ioctl, slave, TCSETS, (long)&modes),
+            new(SyscallNumber.ioctl, master, TIOCPKT, (long)&on),
+        ];
+        InChild(calls);
+        return waiting;
+    }
+
+    /// <summary>Reads bytes at one end and writes them at the other.</summary>
+    private static byte[] Turn(
+        int master, int slave, bool packets, int waiting, Termios reading, Termios writing, Termios modes, int from, int to)
+    {
+        int off = 0, on = packets ? 1 : 0;
+        long* delivery = stackalloc long[2];
+        delivery[0] = 0;
+        delivery[1] = DeliveryMicroseconds * 1000;
+        var wait = new PollFd { Fd = to == master ? slave : master, Events = POLLIN };
+        var data = new byte[waiting];
+        fixed (byte* bytes = data)
+        {
+            Span<ChildCalls.Call> calls =
+            [
+                new(SyscallNumber.ioctl, master, TIOCPKT, (long)&off),
+                new(SyscallNumber.ioctl, slave, TCSETS, (long)&reading),
+                new(SyscallNumber.read, from, (long)bytes, waiting),
+                new(SyscallNumber.ioctl, slave, TCSETS, (long)&writing),
+                new(SyscallNumber.write, to, (long)bytes, waiting),
+                // A work queue of the kernel carries them over, in these modes; poll waits for it.
+                new(SyscallNumber.poll, (long)&wait, 1, 0),
+                new(SyscallNumber.nanosleep, (long)delivery),
+                new(SyscallNumber.poll, (long)&wait, 1, 0),
+                new(SyscallNumber.ioctl, slave, TCSETS, (long)&modes),
+                new(SyscallNumber.ioctl, master, TIOCPKT, (long)&on),
+            ];
+            InChild(calls);
+            new SysResult(calls[2].Result).OrThrow("read", Name);
+            new SysResult(calls[4].Result).OrThrow("write", Name);
+        }
+
         return data;
+    }
+
+    /// <summary>In a process of its own, which an engine that is killed leaves behind to finish.</summary>
+    private static void InChild(Span<ChildCalls.Call> calls)
+    {
+        int child = (int)ChildCalls.Start(calls, ChildCalls.UntilExec).OrThrow("clone3", Name);
+        Sys.Wait4(child, out _, __WALL);
     }
 
     /// <summary>Makes bytes readable at the master.</summary>
@@ -55,24 +135,15 @@ internal static class TerminalQueue
         raw.c_lflag &= ICANON;
         Sys.Ioctl(slave, TCSETS, ref raw).OrThrow("ioctl(TCSETS)", "a terminal");
         Sys.WriteAll(master, data);
-        Sys.SleepMicroseconds(DeliveryMicroseconds); // a work queue of the kernel carries them over
+        Sys.Poll(slave, (short)POLLIN, 0); // a work queue of the kernel carries them over; poll waits for it
+        Sys.SleepMicroseconds(RestoreDeliveryMicroseconds);
         Sys.Ioctl(slave, TCSETS, ref modes).OrThrow("ioctl(TCSETS)", "a terminal");
     }
 
-    private static byte[] ReadAll(int fd)
+    /// <summary>struct pollfd.</summary>
+    private struct PollFd
     {
-        var data = new List<byte>();
-        var buffer = new byte[4096];
-        while (data.Count < LimitBytes)
-        {
-            int waiting = 0;
-            // The count is asked first: a read of nothing would wait.
-            if (Sys.Poll(fd, (short)POLLIN, 0) == 0 || Sys.Ioctl(fd, SIOCINQ, ref waiting).Failed || waiting == 0) break;
-            SysResult read = Sys.Read(fd, buffer.AsSpan(0, Math.Min(waiting, buffer.Length)));
-            if (read.Failed || read.Raw == 0) break;
-            data.AddRange(buffer.AsSpan(0, read.Value));
-        }
-
-        return [.. data];
+        public int Fd;
+        public short Events, Revents;
     }
 }

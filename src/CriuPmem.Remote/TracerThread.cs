@@ -15,6 +15,9 @@ internal static class TracerThread
         var thread = new Thread(
             () =>
             {
+                // A table of descriptors that several threads share grows only after an RCU grace period, ten milliseconds
+                // each time. So the work gets its own, and every thread that it starts shares that one.
+                Syscall.Invoke(SyscallNumber.unshare, (long)CLONE_FILES);
                 try
                 {
                     result = work();

@@ -44,8 +44,14 @@ internal sealed class DumpProcess(int pid, ProcDirectory proc, ProcStat stat) : 
     /// <summary>What goes into mm-PID.img.</summary>
     public MmEntry Memory { get; } = new();
 
+    /// <summary>The engine itself, by the thread that works: it has descriptors of its own.</summary>
+    public bool IsEngine { get; init; }
+
+    /// <summary>A copy of a descriptor in the engine's table (pidfd_getfd(2)).</summary>
+    public SysResult CopyOf(int fd) => IsEngine ? Sys.Fcntl(fd, F_DUPFD_CLOEXEC) : Sys.PidfdGetFd(PidFd, fd);
+
     /// <summary>A pidfd of it (pidfd_open(2)).</summary>
-    public int PidFd => (_pidFd ??= new OwnedFd((int)Sys.PidfdOpen(Pid).OrThrow("pidfd_open", ToString()))).Fd;
+    private int PidFd => (_pidFd ??= new OwnedFd((int)Sys.PidfdOpen(Pid).OrThrow("pidfd_open", ToString()))).Fd;
 
     /// <summary>"name (pid)", for messages.</summary>
     public override string ToString() => $"{Stat.Comm} ({Pid})";

@@ -70,8 +70,8 @@ internal sealed class FileTable(DumpContext context) : IDisposable
     {
         if (_engine is null)
         {
-            ProcDirectory self = ProcDirectory.TryOpen(Sys.GetPid())!;
-            _engine = new DumpProcess(self.Pid, self, self.Stat()!);
+            ProcDirectory self = ProcDirectory.TryOpen(Syscall.Quick(SyscallNumber.gettid).Value)!;
+            _engine = new DumpProcess(self.Pid, self, self.Stat()!) { IsEngine = true };
         }
 
         // It stays open to the end: others are compared with it.

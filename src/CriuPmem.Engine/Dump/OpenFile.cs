@@ -86,7 +86,7 @@ internal sealed class OpenFile : IDisposable
     public int Copy()
     {
         if (_copy is not null) return _copy.Fd;
-        _copy = new OwnedFd((int)Sys.PidfdGetFd(Process.PidFd, Fd).OrThrow("pidfd_getfd", $"{Process}, {this}"));
+        _copy = new OwnedFd((int)Process.CopyOf(Fd).OrThrow("pidfd_getfd", $"{Process}, {this}"));
         return _copy.Fd;
     }
 

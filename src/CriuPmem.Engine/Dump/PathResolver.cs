@@ -53,14 +53,7 @@ internal sealed class PathResolver(DumpContext context)
     private static bool LeadsTo(string path, in FileStat stat) =>
         !Sys.Stat(AT_FDCWD, path, out FileStat there, stat.Type == S_IFLNK ? AT_SYMLINK_NOFOLLOW : 0).Failed && there.st_dev == stat.st_dev && there.st_ino == stat.st_ino;
 
-    private static SysResult Copy(DumpProcess process, int fd)
-    {
-        SysResult pidfd = Sys.PidfdOpen(process.Pid);
-        if (pidfd.Failed) return pidfd;
-        SysResult copy = Sys.PidfdGetFd(pidfd.Value, fd);
-        Sys.Close(pidfd.Value);
-        return copy;
-    }
+    private static SysResult Copy(DumpProcess process, int fd) => process.CopyOf(fd);
 
     /// <summary>The build-id note of an ELF file (elf(5)), in words, as the images have it.</summary>
     private static void AddBuildId(DumpProcess process, string link, RegFileEntry entry)

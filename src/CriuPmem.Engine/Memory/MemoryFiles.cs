@@ -28,7 +28,7 @@ internal sealed class MemoryFiles(RestoreContext context) : IDisposable
             _made.Add(inodeId, made = Make(entry));
         }
 
-        string path = string.Create(CultureInfo.InvariantCulture, $"/proc/self/fd/{made.Fd}");
+        string path = string.Create(CultureInfo.InvariantCulture, $"/proc/thread-self/fd/{made.Fd}");
         return (int)Sys.OpenAt(AT_FDCWD, path, flags & ~(O_CREAT | O_EXCL | O_TRUNC | FASYNC)).OrThrow("open", $"memory file {inodeId}");
     }
 

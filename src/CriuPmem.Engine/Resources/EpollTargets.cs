@@ -95,7 +95,7 @@ internal sealed unsafe class EpollTargets(DumpContext context, OpenFile set, Eve
         }
 
         byte[] buffer = new byte[64 + ranks.Count * 96];
-        SysResult read = Sys.ReadFile(AT_FDCWD, string.Create(CultureInfo.InvariantCulture, $"/proc/self/fdinfo/{scratch.Fd}"), ref buffer);
+        SysResult read = Sys.ReadFile(AT_FDCWD, string.Create(CultureInfo.InvariantCulture, $"/proc/thread-self/fdinfo/{scratch.Fd}"), ref buffer);
         if (read.Failed) return null;
         int rank = 0;
         foreach (ReadOnlySpan<char> line in LinuxText.Decode(buffer.AsSpan(0, read.Value)).AsSpan().EnumerateLines())
@@ -108,7 +108,7 @@ internal sealed unsafe class EpollTargets(DumpContext context, OpenFile set, Eve
 
     private static bool Add(int scratch, KnownDescriptor file)
     {
-        SysResult copy = Sys.PidfdGetFd(file.Process.PidFd, file.Fd);
+        SysResult copy = file.Process.CopyOf(file.Fd);
         if (copy.Failed) return false;
         // Closed at once: a registration lasts as long as the file is open anywhere, and the program has it open.
         using var fd = new OwnedFd(copy.Value);

@@ -18,7 +18,7 @@ internal sealed unsafe class FileHandles(DumpContext context)
     {
         if (_paths.TryGetValue((device, inode), out string? known)) return known;
         using OwnedFd? file = TryOpen(device, handle);
-        string? path = file is null ? null : Sys.ReadLink(AT_FDCWD, string.Create(CultureInfo.InvariantCulture, $"/proc/self/fd/{file.Fd}"), out _);
+        string? path = file is null ? null : Sys.ReadLink(AT_FDCWD, string.Create(CultureInfo.InvariantCulture, $"/proc/thread-self/fd/{file.Fd}"), out _);
         if (path is null || !LeadsTo(path, device, inode)) path = FromDescriptors(device, inode);
         _paths.Add((device, inode), path);
         return path;

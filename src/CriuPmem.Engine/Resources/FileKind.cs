@@ -40,7 +40,7 @@ internal abstract class FileKind
 
     /// <summary>Opens once more what a descriptor of the engine leads to: a new open file of the same object.</summary>
     protected static int Reopen(int fd, uint flags, string what) =>
-        (int)Sys.OpenAt(AT_FDCWD, $"/proc/self/fd/{fd}", (int)(flags & (O_ACCMODE | O_NONBLOCK))).OrThrow("open", what);
+        (int)Sys.OpenAt(AT_FDCWD, $"/proc/thread-self/fd/{fd}", (int)(flags & (O_ACCMODE | O_NONBLOCK))).OrThrow("open", what);
 
     /// <summary>Sets the status flags that fcntl(2) can change, but for O_ASYNC, which comes with the owner.</summary>
     protected static void SetStatusFlags(int fd, uint flags, string what) =>

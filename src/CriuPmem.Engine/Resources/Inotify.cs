@@ -115,7 +115,7 @@ internal sealed class Inotify : FileKind
         {
             uint mask = watch.Mask & SettableEvents;
             string path = watch.HasFileId
-                ? string.Create(CultureInfo.InvariantCulture, $"/proc/self/fd/{context.Files.Open(watch.FileId)}")
+                ? string.Create(CultureInfo.InvariantCulture, $"/proc/thread-self/fd/{context.Files.Open(watch.FileId)}")
                 : PathOf(watch);
             // The inode itself was watched: what its name leads to, if it is a link, was not.
             if (!watch.HasFileId) mask |= IN_DONT_FOLLOW;
@@ -140,7 +140,7 @@ internal sealed class Inotify : FileKind
     {
         if (watch.FHandle.HasPath) return LinuxText.Decode(watch.FHandle.Path.Span);
         using OwnedFd? handle = FileHandles.TryOpen(watch.SDev, watch.FHandle);
-        string? path = handle is null ? null : Sys.ReadLink(AT_FDCWD, $"/proc/self/fd/{handle.Fd}", out _);
+        string? path = handle is null ? null : Sys.ReadLink(AT_FDCWD, $"/proc/thread-self/fd/{handle.Fd}", out _);
         return path ?? throw new CheckpointException(ErrorCode.FileMissing, $"the watched inode {watch.IIno} cannot be found again, and the image has no path for it")
         {
             Object = $"device {watch.SDev >> 20}:{watch.SDev & 0xFFFFF}",

@@ -75,7 +75,7 @@ internal sealed unsafe class Pipe : FileKind
         {
             if (source.HasReader && source.HasWriter) continue;
             string what = $"{source.Process}, fd {source.Fd} → pipe:[{source.PipeId}]";
-            using var end = new OwnedFd((int)Sys.PidfdGetFd(source.Process.PidFd, source.Fd).OrThrow("pidfd_getfd", what));
+            using var end = new OwnedFd((int)source.Process.CopyOf(source.Fd).OrThrow("pidfd_getfd", what));
             if ((Sys.Poll(end.Fd, 0) & (POLLHUP | POLLERR)) != 0) continue;
             outside.Add(source.PipeId);
             context.Log.Warn("files", $"{what}: its other end is outside the tree; restore needs --inherit-fd 'fd[N]:pipe:[{source.PipeId}]'");

@@ -54,7 +54,7 @@ internal sealed unsafe class PipeQueue(DumpContext context, ImageKind image)
     {
         DumpProcess process = source.Process;
         string what = $"{process}, fd {source.Fd}";
-        using var end = new OwnedFd((int)Sys.PidfdGetFd(process.PidFd, source.Fd).OrThrow("pidfd_getfd", what));
+        using var end = new OwnedFd((int)process.CopyOf(source.Fd).OrThrow("pidfd_getfd", what));
         int unread = 0;
         Sys.Ioctl(end.Fd, FIONREAD, ref unread).OrThrow("ioctl(FIONREAD)", what);
         if (unread == 0) return default;

@@ -16,7 +16,7 @@ internal static class SocketAddress
     }
 
     /// <summary>struct sockaddr_un that leads to the file of a descriptor.</summary>
-    public static byte[] OfDescriptor(int fd) => Of(LinuxText.Encode($"/proc/self/fd/{fd}\0"));
+    public static byte[] OfDescriptor(int fd) => Of(LinuxText.Encode($"/proc/thread-self/fd/{fd}\0"));
 
     /// <summary>True for a name of the abstract namespace.</summary>
     public static bool IsAbstract(UnixSkEntry socket) => socket.Name.Length != 0 && socket.Name[0] == 0;

@@ -156,7 +156,7 @@ internal sealed class TerminalMaker(RestoreContext context)
 
         foreach (TtyFileEntry file in files)
         {
-            int fd = (int)Sys.OpenAt(AT_FDCWD, $"/proc/self/fd/{own}", (int)(file.Flags & ~(uint)FASYNC) | O_NOCTTY).OrThrow("open", what);
+            int fd = (int)Sys.OpenAt(AT_FDCWD, $"/proc/thread-self/fd/{own}", (int)(file.Flags & ~(uint)FASYNC) | O_NOCTTY).OrThrow("open", what);
             context.RestoreOwner(fd, file.Fown, file.Flags);
             context.Files.Put(file.Id, fd);
         }

@@ -63,7 +63,7 @@ internal sealed class UnixSocket : FileKind
         }
 
         using var path = new OwnedFd(bound.Value);
-        string real = Sys.ReadLink(AT_FDCWD, $"/proc/self/fd/{path.Fd}", out _) ?? name;
+        string real = Sys.ReadLink(AT_FDCWD, $"/proc/thread-self/fd/{path.Fd}", out _) ?? name;
         Sys.Stat(path.Fd, out FileStat stat).OrThrow("fstat", file.ToString());
         string full = name.StartsWith('/') ? name : real;
         if (!name.StartsWith('/') && real.LastIndexOf('/') is > 0 and int slash) socket.NameDir = ByteString.CopyFrom(LinuxText.Encode(real.AsSpan(0, slash)));

@@ -49,7 +49,7 @@ internal sealed class FileOpener : IDisposable
         int fd = Open(id);
         if ((Entry(id).Reg?.Flags & O_ACCMODE) == (flags & O_ACCMODE)) return fd;
         if (_mapped.TryGetValue((id, flags), out int mapped)) return mapped;
-        mapped = (int)Sys.OpenAt(AT_FDCWD, $"/proc/self/fd/{fd}", (int)flags & O_ACCMODE).OrThrow("open", $"files.img, file {id}");
+        mapped = (int)Sys.OpenAt(AT_FDCWD, $"/proc/thread-self/fd/{fd}", (int)flags & O_ACCMODE).OrThrow("open", $"files.img, file {id}");
         _mapped.Add((id, flags), mapped);
         return mapped;
     }

@@ -65,7 +65,7 @@ internal sealed class RemappedFiles : IDisposable
 
     private static string Name(RegFileEntry file) => LinuxText.Decode(file.Name.Span);
 
-    private static string Handle(int fd) => string.Create(CultureInfo.InvariantCulture, $"/proc/self/fd/{fd}");
+    private static string Handle(int fd) => string.Create(CultureInfo.InvariantCulture, $"/proc/thread-self/fd/{fd}");
 
     private static string Parent(string path) => path.LastIndexOf('/') is > 0 and int slash ? path[..slash] : "/";
 

@@ -31,6 +31,12 @@ static void start(void) {
     if (child == 0) {
         strict();
     }
+    char path[64], text[64] = "";
+    snprintf(path, sizeof path, "/proc/%d/status", child);
+    for (int waited = 0; strcmp(text, "1") != 0 && waited < 5000; waited++) {
+        sleep_ms(1);
+        status_field(path, "Seccomp", text, sizeof text);
+    }
 }
 
 static void check(void) {

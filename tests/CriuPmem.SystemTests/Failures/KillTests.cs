@@ -27,6 +27,7 @@ public sealed class KillTests
     public void Dump_Killed_ProgramGoesOn() => Run(KillDump, Kills, (live, random, each) =>
     {
         TimeSpan whole = EngineRun.Time(() => live.Dump(Engine.Ours, live.NewImages("images"), "-R"));
+        live.Check("after a dump that was not killed");
         int inTime = 0;
         for (int i = 1; i <= each; i++)
         {

@@ -24,7 +24,9 @@ internal static class PidPatience
     public static bool IsEnding(int pid)
     {
         using ProcDirectory? holder = ProcDirectory.TryOpen(pid);
-        return holder?.Stat() is null or { State: 'Z' or 'X' };
+        if (holder?.Stat() is null or { State: 'Z' or 'X' }) return true;
+        // Killed, and still at it.
+        return holder.Status() is { } status && ((status.PendingProcess | status.PendingThread) >> (SIGKILL - 1) & 1) != 0;
     }
 
     /// <summary>The exception for a number that stays in use.</summary>

@@ -61,6 +61,7 @@ internal static unsafe class Seed
             Path = empty,
             Arguments = arguments,
             Environment = none,
+            Parent = (cloneFlags & CLONE_PARENT) == 0 ? Sys.GetPid() : 0,
         };
         var result = new SysResult(spawn(&request));
         for (int waited = 0; result.Errno == Errno.EEXIST; waited++)
@@ -127,5 +128,6 @@ internal static unsafe class Seed
         public byte** Arguments;
         public byte** Environment;
         public long Error;
+        public long Parent;
     }
 }

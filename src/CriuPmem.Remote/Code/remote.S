@@ -141,7 +141,7 @@ call_arguments: .fill 6, 8, 0
 call_registers: .fill 16, 8, 0  # in the order above, then rip
 call_end:
 
-# spawn(rdi = {clone_args*, size, memfd, path*, argv*, envp*, error}): pid, or a negated errno.
+# spawn(rdi = {clone_args*, size, memfd, path*, argv*, envp*, error, parent or 0}): pid, or a negated errno.
 # The child shares memory until execveat (CLONE_VM | CLONE_VFORK), touches no stack, and dies with its parent.
 .globl spawn
 spawn:
@@ -159,7 +159,15 @@ spawn:
     mov edi, 1
     mov esi, 9
     syscall
-    mov eax, 322                # execveat(memfd, "", argv, envp, AT_EMPTY_PATH)
+    mov rcx, [rbx + 56]         # a parent that died before that call is never told of
+    test rcx, rcx
+    jz 2f
+    mov r12, rcx
+    mov eax, 110                # getppid
+    syscall
+    cmp rax, r12
+    jne 3f
+2:  mov eax, 322                # execveat(memfd, "", argv, envp, AT_EMPTY_PATH)
     mov rdi, [rbx + 16]
     mov rsi, [rbx + 24]
     mov rdx, [rbx + 32]
@@ -167,7 +175,7 @@ spawn:
     mov r8d, 0x1000
     syscall
     mov [rbx + 48], rax
-    mov eax, 60                 # exit
+3:  mov eax, 60                 # exit
     mov edi, 127
     syscall
     hlt

@@ -71,6 +71,7 @@ internal sealed partial class SnapshotValidator
     private void CheckMappings(string file, MmEntry mm)
     {
         ulong lastEnd = 0;
+        int vdsos = 0;
         for (int i = 0; i < mm.Vmas.Count; i++)
         {
             VmaEntry vma = mm.Vmas[i];
@@ -87,6 +88,7 @@ internal sealed partial class SnapshotValidator
             if (vma.Start < lastEnd) AddMapping(file, i, vma, $"begins before the last one ends (0x{lastEnd:x})");
             lastEnd = vma.End;
             CheckMappingKind(file, i, vma, status);
+            if ((status & VmaStatus.Vdso) != 0 && ++vdsos > 1) AddMapping(file, i, vma, "is a second vDSO");
         }
     }
 
@@ -97,6 +99,8 @@ internal sealed partial class SnapshotValidator
         uint sharing = vma.Flags & 0xF;
         if (sharing is < 1 or > 3) AddMapping(file, index, vma, $"is neither shared nor private (0x{vma.Flags:x})");
         if (vma.Status >> 18 != 0) AddMapping(file, index, vma, $"is of an unknown kind (0x{vma.Status:x})");
+        bool isKernels = (status & (VmaStatus.Vdso | VmaStatus.Vvar | VmaStatus.Vsyscall)) != 0;
+        if (isKernels && (status & FileBacked) != 0) AddMapping(file, index, vma, $"is the kernel's and a file's (0x{vma.Status:x})");
         bool special = (status & (VmaStatus.SysvIpc | VmaStatus.AioRing | VmaStatus.Socket)) != 0;
         if (special || (status & FileBacked) == 0) return;
         if ((vma.Pgoff & (PageBytes - 1)) != 0) AddMapping(file, index, vma, $"has file offset 0x{vma.Pgoff:x}");

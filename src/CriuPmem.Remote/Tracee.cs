@@ -107,13 +107,9 @@ internal sealed unsafe class Tracee
         for (; ; )
         {
             Sys.Ptrace(PTRACE_CONT, Tid).OrThrow("ptrace(CONT)", $"task {Tid}");
-            TaskStop stop = Wait();
-            if (stop.Ended) throw Died(stop);
+            TaskStop stop = WaitForStop();
             if (stop.Event == 0 && stop.Signal == endSignal) return;
-            if (stop.Event == 0 && stop.Signal is SIGSEGV or SIGBUS or SIGILL or SIGTRAP or SIGSYS)
-            {
-                throw new CheckpointException(ErrorCode.Internal, $"remote calls stopped with signal {stop.Signal}") { Pid = Tid };
-            }
+            if (stop.Event == 0 && stop.Signal == SIGTRAP) throw Faulted(stop);
         }
     }
 
@@ -129,8 +125,7 @@ internal sealed unsafe class Tracee
         for (; ; )
         {
             Sys.Ptrace(PTRACE_SINGLESTEP, Tid).OrThrow("ptrace(SINGLESTEP)", $"task {Tid}");
-            TaskStop stop = Wait();
-            if (stop.Ended) throw Died(stop);
+            TaskStop stop = WaitForStop();
             ReadRegisters(out UserRegs now).OrThrow("ptrace(GETREGSET)", $"task {Tid}");
             if (stop.Signal == SIGTRAP && stop.Event == 0) return new SysResult((long)now.rax);
             if (now.rip != instruction.Value) return new SysResult((long)now.rax);
@@ -183,8 +178,7 @@ internal sealed unsafe class Tracee
         for (; ; )
         {
             Sys.Ptrace(PTRACE_SYSCALL, Tid).OrThrow("ptrace(SYSCALL)", $"task {Tid}");
-            TaskStop stop = Wait();
-            if (stop.Ended) throw Died(stop);
+            TaskStop stop = WaitForStop();
             if ((stop.Signal & ~SyscallStopBit) == SIGTRAP && stop.Event == 0) return;
         }
     }
@@ -196,11 +190,22 @@ internal sealed unsafe class Tracee
         for (; ; )
         {
             Sys.Ptrace(PTRACE_CONT, Tid).OrThrow("ptrace(CONT)", $"task {Tid}");
-            TaskStop stop = Wait();
-            if (stop.Ended) throw Died(stop);
+            TaskStop stop = WaitForStop();
             if (stop.IsInterrupt) return;
         }
     }
+
+    /// <summary>Waits for a stop of a task that runs what was loaded into it.</summary>
+    /// <exception cref="CheckpointException">It ended, or it faulted, which it would do again for ever.</exception>
+    private TaskStop WaitForStop()
+    {
+        TaskStop stop = Wait();
+        if (stop.Ended) throw Died(stop);
+        return stop.Event == 0 && stop.Signal is SIGSEGV or SIGBUS or SIGILL or SIGSYS ? throw Faulted(stop) : stop;
+    }
+
+    private CheckpointException Faulted(TaskStop stop) =>
+        new(ErrorCode.Internal, $"remote calls stopped with signal {stop.Signal}") { Pid = Tid };
 
     /// <summary>The exception for a task that ended under our hands.</summary>
     public CheckpointException Died(TaskStop stop) => new(ErrorCode.Vanished, $"the task ended while it was worked on: it was {stop.Describe()}")

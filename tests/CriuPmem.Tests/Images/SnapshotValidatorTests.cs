@@ -15,6 +15,18 @@ public sealed class SnapshotValidatorTests
         Finds(c => c.Mms[8203].Vmas[0].End = 1UL << 48, "mm-8203.img", "outside user space");
 
     [Fact]
+    public void Find_FileMappingMarkedAsVdso_IsFound() =>
+        Finds(
+            c => c.Mms[8203].Vmas.First(vma => (vma.Status & (uint)VmaStatus.FilePrivate) != 0).Status |= (uint)VmaStatus.Vdso,
+            "mm-8203.img", "the kernel's and a file's");
+
+    [Fact]
+    public void Find_SecondVdso_IsFound() =>
+        Finds(
+            c => c.Mms[8203].Vmas.First(vma => (vma.Status & (uint)VmaStatus.AnonPrivate) != 0).Status |= (uint)VmaStatus.Vdso,
+            "mm-8203.img", "a second vDSO");
+
+    [Fact]
     public void Find_MappingNotPageAligned_IsFound() =>
         Finds(c => c.Mms[8203].Vmas[0].Start += 16, "mm-8203.img", "no range of pages");
 

@@ -108,7 +108,11 @@ internal static unsafe partial class Sys
             ulong* vector = stackalloc ulong[2] { (ulong)bytes, (ulong)data.Length };
             var header = new MsgHdr
             {
-                Name = (ulong)address, NameBytes = (uint)name.Length, Vector = (ulong)vector, VectorLength = 1, Control = (ulong)messages,
+                Name = (ulong)address,
+                NameBytes = (uint)name.Length,
+                Vector = (ulong)vector,
+                VectorLength = 1,
+                Control = (ulong)messages,
                 ControlBytes = (ulong)control.Length,
             };
             SysResult received = Syscall.Invoke(SyscallNumber.recvmsg, fd, (long)(&header), flags);
@@ -146,7 +150,11 @@ internal static unsafe partial class Sys
             ulong* vector = stackalloc ulong[2] { (ulong)bytes, (ulong)data.Length };
             var header = new MsgHdr
             {
-                Name = (ulong)address, NameBytes = (uint)name.Length, Vector = (ulong)vector, VectorLength = 1, Control = (ulong)messages,
+                Name = (ulong)address,
+                NameBytes = (uint)name.Length,
+                Vector = (ulong)vector,
+                VectorLength = 1,
+                Control = (ulong)messages,
                 ControlBytes = (ulong)control.Length,
             };
             return Syscall.Invoke(SyscallNumber.sendmsg, fd, (long)(&header), flags | MSG_NOSIGNAL);

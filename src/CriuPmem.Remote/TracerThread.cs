@@ -29,7 +29,8 @@ internal static class TracerThread
                     failure = ExceptionDispatchInfo.Capture(exception);
                 }
             },
-            1 << 20) { Name = "tracer" };
+            1 << 20)
+        { Name = "tracer" };
         thread.Start();
         thread.Join();
         failure?.Throw();

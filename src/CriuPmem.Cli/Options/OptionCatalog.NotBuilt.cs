@@ -66,7 +66,15 @@ internal static partial class OptionCatalog
             ? new OptionSpec<bool> { Name = name, Short = letter, Help = help, Instead = instead, Group = OptionGroup.NotBuilt, Convert = Values.Flag }
             : new OptionSpec<string[]>
             {
-                Name = name, Short = letter, Shape = shape, ValueName = "ARG", Help = help, Instead = instead, Group = OptionGroup.NotBuilt,
-                Repeatable = true, Convert = Values.Texts, Default = [],
+                Name = name,
+                Short = letter,
+                Shape = shape,
+                ValueName = "ARG",
+                Help = help,
+                Instead = instead,
+                Group = OptionGroup.NotBuilt,
+                Repeatable = true,
+                Convert = Values.Texts,
+                Default = [],
             };
 }

@@ -8,7 +8,12 @@ internal static partial class OptionCatalog
     /// <summary>-t.</summary>
     public static OptionSpec<int> Tree { get; } = new()
     {
-        Name = "tree", Short = 't', Shape = ValueShape.Required, ValueName = "PID", Group = OptionGroup.Dump, Convert = Values.Pid,
+        Name = "tree",
+        Short = 't',
+        Shape = ValueShape.Required,
+        ValueName = "PID",
+        Group = OptionGroup.Dump,
+        Convert = Values.Pid,
         Help = "dump the process PID with all its descendants",
     };
 
@@ -19,7 +24,11 @@ internal static partial class OptionCatalog
     /// <summary>--ghost-limit.</summary>
     public static OptionSpec<long> GhostLimit { get; } = new()
     {
-        Name = "ghost-limit", Shape = ValueShape.Required, ValueName = "SIZE", Group = OptionGroup.Dump, Convert = Values.Size,
+        Name = "ghost-limit",
+        Shape = ValueShape.Required,
+        ValueName = "SIZE",
+        Group = OptionGroup.Dump,
+        Convert = Values.Size,
         Default = 1 << 20,
         Help = "save deleted files that are still open up to this size (bytes, or with K, M, G; default 1M)",
     };
@@ -27,14 +36,22 @@ internal static partial class OptionCatalog
     /// <summary>--sync, negated as --no-sync.</summary>
     public static OptionSpec<bool> Sync { get; } = new()
     {
-        Name = "sync", Group = OptionGroup.Dump, Convert = Values.Flag, Default = true,
+        Name = "sync",
+        Group = OptionGroup.Dump,
+        Convert = Values.Flag,
+        Default = true,
         Help = "make the images safe against power loss before success is reported (default); --no-sync for images that are thrown away",
     };
 
     /// <summary>-x.</summary>
     public static OptionSpec<string?> ExternalUnix { get; } = new()
     {
-        Name = "ext-unix-sk", Short = 'x', Shape = ValueShape.Optional, ValueName = "INODES", Group = OptionGroup.Dump, Convert = Values.Text,
+        Name = "ext-unix-sk",
+        Short = 'x',
+        Shape = ValueShape.Optional,
+        ValueName = "INODES",
+        Group = OptionGroup.Dump,
+        Convert = Values.Text,
         Help = "allow UNIX sockets that are connected to outside the tree: all, or those with these inodes (with commas between)",
     };
 
@@ -78,8 +95,13 @@ internal static partial class OptionCatalog
     /// <summary>--timeout.</summary>
     public static OptionSpec<int> Timeout { get; } = new()
     {
-        Name = "timeout", Shape = ValueShape.Required, ValueName = "SECONDS", Group = OptionGroup.Snapshot, Convert = Values.Seconds,
-        Default = 10, Help = "give up when the tree does not stand still after SECONDS (default 10; 0: never)",
+        Name = "timeout",
+        Shape = ValueShape.Required,
+        ValueName = "SECONDS",
+        Group = OptionGroup.Snapshot,
+        Convert = Values.Seconds,
+        Default = 10,
+        Help = "give up when the tree does not stand still after SECONDS (default 10; 0: never)",
     };
 
     /// <summary>--action-script.</summary>
@@ -93,8 +115,14 @@ internal static partial class OptionCatalog
     /// <summary>--close.</summary>
     public static OptionSpec<int[]> Close { get; } = new()
     {
-        Name = "close", Shape = ValueShape.Required, ValueName = "FD", Group = OptionGroup.General, Repeatable = true,
-        Convert = Values.Descriptors, Default = [], Help = "close the descriptor FD before anything else",
+        Name = "close",
+        Shape = ValueShape.Required,
+        ValueName = "FD",
+        Group = OptionGroup.General,
+        Repeatable = true,
+        Convert = Values.Descriptors,
+        Default = [],
+        Help = "close the descriptor FD before anything else",
     };
 
     /// <summary>-j.</summary>
@@ -120,16 +148,24 @@ internal static partial class OptionCatalog
     /// <summary>--file-validation.</summary>
     public static OptionSpec<FileValidation> FileValidation { get; } = new()
     {
-        Name = "file-validation", Shape = ValueShape.Required, ValueName = "METHOD", Group = OptionGroup.Resources,
-        Convert = Values.Validation, Default = Engine.FileValidation.BuildId,
+        Name = "file-validation",
+        Shape = ValueShape.Required,
+        ValueName = "METHOD",
+        Group = OptionGroup.Resources,
+        Convert = Values.Validation,
+        Default = Engine.FileValidation.BuildId,
         Help = "how restore sees that a file has changed: buildid (default) or filesize",
     };
 
     /// <summary>--cpu-cap.</summary>
     public static OptionSpec<CpuCapability> CpuCapability { get; } = new()
     {
-        Name = "cpu-cap", Shape = ValueShape.Optional, ValueName = "CAP", Group = OptionGroup.Resources,
-        Convert = Values.CpuCapabilities, Default = Engine.CpuCapability.Default,
+        Name = "cpu-cap",
+        Shape = ValueShape.Optional,
+        ValueName = "CAP",
+        Group = OptionGroup.Resources,
+        Convert = Values.CpuCapabilities,
+        Default = Engine.CpuCapability.Default,
         Help = "CPU features that must be the same at restore: fpu, ins, cpu, all, none, with commas between; ^CAP leaves "
             + "one out (default fpu,ins; without CAP: all)",
     };
@@ -156,8 +192,13 @@ internal static partial class OptionCatalog
     /// <summary>-v.</summary>
     public static OptionSpec<int> Verbosity { get; } = new()
     {
-        Name = "verbosity", Short = 'v', Shape = ValueShape.Optional, ValueName = "NUM", Group = OptionGroup.Log,
-        Convert = Values.Level, Default = Kernel.EngineLog.LevelWarn,
+        Name = "verbosity",
+        Short = 'v',
+        Shape = ValueShape.Optional,
+        ValueName = "NUM",
+        Group = OptionGroup.Log,
+        Convert = Values.Level,
+        Default = Kernel.EngineLog.LevelWarn,
         Help = "0 nothing, 1 errors, 2 warnings (default), 3 progress, 4 everything; every plain -v adds one (-vv)",
     };
 
@@ -172,27 +213,45 @@ internal static partial class OptionCatalog
     /// <summary>--config.</summary>
     public static OptionSpec<string?> Config { get; } = new()
     {
-        Name = "config", Shape = ValueShape.Required, ValueName = "FILE", Group = OptionGroup.General, Convert = Values.Text,
-        CommandLineOnly = true, Help = "read options from FILE too",
+        Name = "config",
+        Shape = ValueShape.Required,
+        ValueName = "FILE",
+        Group = OptionGroup.General,
+        Convert = Values.Text,
+        CommandLineOnly = true,
+        Help = "read options from FILE too",
     };
 
     /// <summary>--no-default-config.</summary>
     public static OptionSpec<bool> NoDefaultConfig { get; } = new()
     {
-        Name = "no-default-config", Group = OptionGroup.General, Convert = Values.Flag, CommandLineOnly = true,
+        Name = "no-default-config",
+        Group = OptionGroup.General,
+        Convert = Values.Flag,
+        CommandLineOnly = true,
         Help = "do not read /etc/criu/default.conf, $HOME/.criu/default.conf and $CRIU_CONFIG_FILE",
     };
 
     /// <summary>-h.</summary>
     public static OptionSpec<bool> Help { get; } = new()
     {
-        Name = "help", Short = 'h', Group = OptionGroup.General, Convert = Values.Flag, CommandLineOnly = true, Help = "print this text",
+        Name = "help",
+        Short = 'h',
+        Group = OptionGroup.General,
+        Convert = Values.Flag,
+        CommandLineOnly = true,
+        Help = "print this text",
     };
 
     /// <summary>-V.</summary>
     public static OptionSpec<bool> Version { get; } = new()
     {
-        Name = "version", Short = 'V', Group = OptionGroup.General, Convert = Values.Flag, CommandLineOnly = true, Help = "print the version",
+        Name = "version",
+        Short = 'V',
+        Group = OptionGroup.General,
+        Convert = Values.Flag,
+        CommandLineOnly = true,
+        Help = "print the version",
     };
 
     /// <summary>The options that work, in the order of the help.</summary>
@@ -216,14 +275,25 @@ internal static partial class OptionCatalog
     private static OptionSpec<string?> Text(OptionGroup group, string name, string valueName, string help, char letter = '\0') =>
         new()
         {
-            Name = name, Short = letter, Shape = ValueShape.Required, ValueName = valueName, Group = group,
-            Convert = Values.Text, Help = help,
+            Name = name,
+            Short = letter,
+            Shape = ValueShape.Required,
+            ValueName = valueName,
+            Group = group,
+            Convert = Values.Text,
+            Help = help,
         };
 
     private static OptionSpec<string[]> Texts(OptionGroup group, string name, string valueName, string help) =>
         new()
         {
-            Name = name, Shape = ValueShape.Required, ValueName = valueName, Group = group, Repeatable = true,
-            Convert = Values.Texts, Default = [], Help = help,
+            Name = name,
+            Shape = ValueShape.Required,
+            ValueName = valueName,
+            Group = group,
+            Repeatable = true,
+            Convert = Values.Texts,
+            Default = [],
+            Help = help,
         };
 }

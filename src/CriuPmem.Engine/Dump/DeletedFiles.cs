@@ -101,7 +101,11 @@ internal sealed class DeletedFiles(DumpContext context)
     {
         var ghost = new GhostFileEntry
         {
-            Uid = stat.st_uid, Gid = stat.st_gid, Mode = stat.st_mode, Dev = FileStat.KernelDevice(stat.st_dev), Ino = stat.st_ino,
+            Uid = stat.st_uid,
+            Gid = stat.st_gid,
+            Mode = stat.st_mode,
+            Dev = FileStat.KernelDevice(stat.st_dev),
+            Ino = stat.st_ino,
             Atim = new Timeval { TvSec = (ulong)stat.st_atim_sec, TvUsec = (ulong)stat.st_atim_nsec / 1000 },
             Mtim = new Timeval { TvSec = (ulong)stat.st_mtim_sec, TvUsec = (ulong)stat.st_mtim_nsec / 1000 },
         };

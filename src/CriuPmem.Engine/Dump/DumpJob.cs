@@ -45,8 +45,14 @@ public static class DumpJob
             options.Log.Debug("dump", $"{GC.CollectionCount(0)} garbage collections, {GC.GetTotalAllocatedBytes() >> 10} KiB allocated");
             var stats = new DumpStatsEntry
             {
-                FreezingTime = (uint)freezing, FrozenTime = (uint)frozen, MemdumpTime = (uint)copied, MemwriteTime = (uint)copied,
-                PagesScanned = (ulong)memory.ScannedPages, PagesSkippedParent = 0, PagesWritten = (ulong)(memory.WrittenPages + sharedPages), PagesLazy = 0,
+                FreezingTime = (uint)freezing,
+                FrozenTime = (uint)frozen,
+                MemdumpTime = (uint)copied,
+                MemwriteTime = (uint)copied,
+                PagesScanned = (ulong)memory.ScannedPages,
+                PagesSkippedParent = 0,
+                PagesWritten = (ulong)(memory.WrittenPages + sharedPages),
+                PagesLazy = 0,
             };
             Statistics.Write(options.WorkDirectoryFd, new StatsEntry { Dump = stats }, ImageKind.StatsDump);
             Hook(options, "post-dump", options.Pid);

@@ -81,7 +81,10 @@ internal sealed class SharedObjects
 
     private static uint Get(TaskKobjIdsEntry ids, Kind kind) => kind switch
     {
-        Kind.Memory => ids.VmId, Kind.Files => ids.FilesId, Kind.Fs => ids.FsId, _ => ids.SighandId,
+        Kind.Memory => ids.VmId,
+        Kind.Files => ids.FilesId,
+        Kind.Fs => ids.FsId,
+        _ => ids.SighandId,
     };
 
     private static void Set(TaskKobjIdsEntry ids, Kind kind, uint id)

@@ -97,7 +97,10 @@ internal sealed class TreeWriter(DumpContext context)
     {
         var entry = new PstreeEntry
         {
-            Pid = (uint)process.Pid, Ppid = (uint)(process.Parent?.Pid ?? 0), Pgid = (uint)process.Stat.GroupId, Sid = (uint)process.Stat.SessionId,
+            Pid = (uint)process.Pid,
+            Ppid = (uint)(process.Parent?.Pid ?? 0),
+            Pgid = (uint)process.Stat.GroupId,
+            Sid = (uint)process.Stat.SessionId,
         };
         if (process.IsZombie) entry.Threads.Add((uint)process.Pid);
         foreach (DumpThread thread in process.Threads) entry.Threads.Add((uint)thread.Task.Tid);
@@ -214,7 +217,10 @@ internal sealed class TreeWriter(DumpContext context)
         var core = new TaskCoreEntry
         {
             TaskState = (uint)(leader.Task.GroupStopSignal != 0 ? Images.TaskState.Stopped : Images.TaskState.Alive),
-            ExitCode = 0, Personality = 0, Flags = process.Stat.Flags, BlkSigset = 0,
+            ExitCode = 0,
+            Personality = 0,
+            Flags = process.Stat.Flags,
+            BlkSigset = 0,
             Comm = ByteString.CopyFrom(LinuxText.Encode(leader.Stat.Comm)),
         };
         if (leader.Task.GroupStopSignal != 0) core.StopSigno = (uint)leader.Task.GroupStopSignal;
@@ -226,7 +232,11 @@ internal sealed class TreeWriter(DumpContext context)
         Mtype = CoreEntry.Types.March.X8664,
         Tc = new TaskCoreEntry
         {
-            TaskState = (uint)Images.TaskState.Dead, ExitCode = (uint)process.Stat.ExitCode, Personality = 0, Flags = process.Stat.Flags, BlkSigset = 0,
+            TaskState = (uint)Images.TaskState.Dead,
+            ExitCode = (uint)process.Stat.ExitCode,
+            Personality = 0,
+            Flags = process.Stat.Flags,
+            BlkSigset = 0,
             Comm = ByteString.CopyFrom(LinuxText.Encode(process.Stat.Comm)),
         },
     };

@@ -58,8 +58,13 @@ internal static class AddressSpaceDump
     {
         var vma = new VmaEntry
         {
-            Start = mapping.Start, End = mapping.End, Pgoff = 0, Shmid = 0, Prot = (uint)mapping.Protection,
-            Flags = (uint)(mapping.Shared ? MAP_SHARED : MAP_PRIVATE), Fd = -1,
+            Start = mapping.Start,
+            End = mapping.End,
+            Pgoff = 0,
+            Shmid = 0,
+            Prot = (uint)mapping.Protection,
+            Flags = (uint)(mapping.Shared ? MAP_SHARED : MAP_PRIVATE),
+            Fd = -1,
         };
         VmaStatus status = mapping.Name switch
         {

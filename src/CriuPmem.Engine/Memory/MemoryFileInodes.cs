@@ -43,7 +43,10 @@ internal sealed class MemoryFileInodes(DumpContext context)
         var entry = new MemfdInodeEntry
         {
             Name = ByteString.CopyFrom(LinuxText.Encode(path.AsSpan(prefixLength..^Suffix.Length))),
-            Uid = stat.st_uid, Gid = stat.st_gid, Size = (ulong)stat.st_size, Mode = stat.st_mode,
+            Uid = stat.st_uid,
+            Gid = stat.st_gid,
+            Size = (ulong)stat.st_size,
+            Mode = stat.st_mode,
             Seals = (uint)Sys.Fcntl(file.Fd, F_GET_SEALS).OrThrow("fcntl(F_GET_SEALS)", what),
             Shmid = context.SharedMemory.IdOf(stat, process, link, what),
             InodeId = (ulong)_inodes.Count + 1,
@@ -67,7 +70,10 @@ internal sealed class MemoryFileInodes(DumpContext context)
         FileEntry entry = context.Files.AddUnopened(FdTypes.Memfd);
         entry.Memfd = new MemfdFileEntry
         {
-            Id = entry.Id, Flags = flags, Pos = 0, InodeId = inode,
+            Id = entry.Id,
+            Flags = flags,
+            Pos = 0,
+            InodeId = inode,
             Fown = new FownEntry { Uid = 0, Euid = 0, Signum = 0, PidType = 0, Pid = 0 },
         };
         _mapped.Add((inode, flags), entry.Id);

@@ -323,10 +323,20 @@ internal sealed class MemoryRestore(RestoreContext context)
         RemoteAddress auxv = calls.Batch.Data(MemoryMarshal.AsBytes<ulong>(memory.MmSavedAuxv.ToArray()));
         var map = new MmMap
         {
-            StartCode = memory.MmStartCode, EndCode = memory.MmEndCode, StartData = memory.MmStartData, EndData = memory.MmEndData,
-            StartBrk = memory.MmStartBrk, Brk = memory.MmBrk, StartStack = memory.MmStartStack, ArgStart = memory.MmArgStart,
-            ArgEnd = memory.MmArgEnd, EnvStart = memory.MmEnvStart, EnvEnd = memory.MmEnvEnd, Auxv = auxv.Value,
-            AuxvBytes = (uint)memory.MmSavedAuxv.Count * 8, ExeFd = keepsExe ? uint.MaxValue : (uint)_received[(memory.ExeFileId, O_RDONLY)],
+            StartCode = memory.MmStartCode,
+            EndCode = memory.MmEndCode,
+            StartData = memory.MmStartData,
+            EndData = memory.MmEndData,
+            StartBrk = memory.MmStartBrk,
+            Brk = memory.MmBrk,
+            StartStack = memory.MmStartStack,
+            ArgStart = memory.MmArgStart,
+            ArgEnd = memory.MmArgEnd,
+            EnvStart = memory.MmEnvStart,
+            EnvEnd = memory.MmEnvEnd,
+            Auxv = auxv.Value,
+            AuxvBytes = (uint)memory.MmSavedAuxv.Count * 8,
+            ExeFd = keepsExe ? uint.MaxValue : (uint)_received[(memory.ExeFileId, O_RDONLY)],
         };
         calls.Must("prctl(PR_SET_MM_MAP)", SyscallNumber.prctl, PR_SET_MM, PR_SET_MM_MAP, calls.Batch.Data(map), Marshal.SizeOf<MmMap>(), 0);
         if (memory.ThpDisabled) calls.Must("prctl(PR_SET_THP_DISABLE)", SyscallNumber.prctl, PR_SET_THP_DISABLE, 1);

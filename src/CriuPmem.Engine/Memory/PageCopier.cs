@@ -51,7 +51,8 @@ internal sealed class PageCopier : IDisposable
                 using var worker = new CopyWorker();
                 worker.Work(job);
             },
-            256 * 1024) { IsBackground = true, Name = "page copier" };
+            256 * 1024)
+        { IsBackground = true, Name = "page copier" };
         thread.Start();
         return thread;
     }

@@ -52,8 +52,15 @@ internal sealed unsafe class PageScanner : IDisposable
     {
         var request = new Request
         {
-            SizeBytes = (ulong)sizeof(Request), Start = start, End = end, Vector = (ulong)_regions, VectorLength = RegionsPerCall,
-            Inverted = (ulong)inverted, All = (ulong)all, Any = (ulong)any, Told = (ulong)told,
+            SizeBytes = (ulong)sizeof(Request),
+            Start = start,
+            End = end,
+            Vector = (ulong)_regions,
+            VectorLength = RegionsPerCall,
+            Inverted = (ulong)inverted,
+            All = (ulong)all,
+            Any = (ulong)any,
+            Told = (ulong)told,
         };
         while (request.Start < end)
         {

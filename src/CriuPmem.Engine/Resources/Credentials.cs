@@ -18,8 +18,14 @@ internal sealed class Credentials : TaskState
         ProcStatus status = thread.Status;
         var creds = new CredsEntry
         {
-            Uid = status.Uids[0], Euid = status.Uids[1], Suid = status.Uids[2], Fsuid = status.Uids[3],
-            Gid = status.Gids[0], Egid = status.Gids[1], Sgid = status.Gids[2], Fsgid = status.Gids[3],
+            Uid = status.Uids[0],
+            Euid = status.Uids[1],
+            Suid = status.Uids[2],
+            Fsuid = status.Uids[3],
+            Gid = status.Gids[0],
+            Egid = status.Gids[1],
+            Sgid = status.Gids[2],
+            Fsgid = status.Gids[3],
             Secbits = 0,
         };
         creds.Groups.AddRange(status.Groups);
@@ -77,8 +83,12 @@ internal sealed class Credentials : TaskState
         RemoteAddress header = calls.Batch.Data(new CapHeader { Version = LINUX_CAPABILITY_VERSION_3 });
         RemoteAddress data = calls.Batch.Data(new CapData
         {
-            Effective0 = At(creds.CapEff, 0), Permitted0 = At(creds.CapPrm, 0), Inheritable0 = At(creds.CapInh, 0),
-            Effective1 = At(creds.CapEff, 1), Permitted1 = At(creds.CapPrm, 1), Inheritable1 = At(creds.CapInh, 1),
+            Effective0 = At(creds.CapEff, 0),
+            Permitted0 = At(creds.CapPrm, 0),
+            Inheritable0 = At(creds.CapInh, 0),
+            Effective1 = At(creds.CapEff, 1),
+            Permitted1 = At(creds.CapPrm, 1),
+            Inheritable1 = At(creds.CapInh, 1),
         });
         calls.Must("capset", SyscallNumber.capset, header, data);
         ulong ambient = Value(creds.CapAmb);

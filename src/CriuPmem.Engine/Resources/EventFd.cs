@@ -21,7 +21,9 @@ internal sealed class EventFd : FileKind
     {
         entry.Efd = new EventfdFileEntry
         {
-            Id = file.Id, Flags = file.Flags, Fown = file.Owner(),
+            Id = file.Id,
+            Flags = file.Flags,
+            Fown = file.Owner(),
             Counter = ulong.Parse(file.Required("eventfd-count"), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture),
         };
         if (file.Field("eventfd-semaphore") == "1") entry.Efd.Semaphore = true;

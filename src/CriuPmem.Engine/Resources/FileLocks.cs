@@ -94,7 +94,11 @@ internal sealed class FileLocks(DumpContext context)
 
     private static string Name(FileLockEntry entry) => entry.Flag switch
     {
-        Posix => "record lock", Flock => "flock", Ofd => "record lock of the open file", Lease => "lease", _ => $"kind {entry.Flag}",
+        Posix => "record lock",
+        Flock => "flock",
+        Ofd => "record lock of the open file",
+        Lease => "lease",
+        _ => $"kind {entry.Flag}",
     };
 
     private static FileLockEntry Parse(OpenFile file, string[] words, out long end)
@@ -103,7 +107,10 @@ internal sealed class FileLocks(DumpContext context)
         if (words.Length < 8) throw file.Fail(ErrorCode.KernelFeature, "the kernel shows its locks in a form that is not known");
         uint kind = words[1] switch
         {
-            "POSIX" => Posix, "FLOCK" => Flock, "OFDLCK" => Ofd, "LEASE" => Lease,
+            "POSIX" => Posix,
+            "FLOCK" => Flock,
+            "OFDLCK" => Ofd,
+            "LEASE" => Lease,
             _ => throw file.Fail(ErrorCode.UnsupportedFile, $"locks of the kind {words[1]} cannot be saved", "Let the program unlock it"),
         };
         if (kind == Lease && words[2] != "ACTIVE") throw file.Fail(ErrorCode.InFlight, "somebody else waits for the end of its lease", "Try again when that is over");
@@ -111,7 +118,11 @@ internal sealed class FileLocks(DumpContext context)
         end = words[^1] == "EOF" ? long.MaxValue : long.Parse(words[^1], CultureInfo.InvariantCulture);
         return new FileLockEntry
         {
-            Flag = kind, Pid = file.Process.Pid, Fd = file.Fd, Start = start, Len = end == long.MaxValue ? 0 : end - start + 1,
+            Flag = kind,
+            Pid = file.Process.Pid,
+            Fd = file.Fd,
+            Start = start,
+            Len = end == long.MaxValue ? 0 : end - start + 1,
             Type = words[3] switch { "WRITE" => F_WRLCK, "READ" => F_RDLCK, _ => F_UNLCK },
         };
     }

@@ -30,9 +30,17 @@ internal sealed class InetSocket : FileKind
         int fd = file.Copy();
         var socket = new InetSkEntry
         {
-            Id = file.Id, Ino = (uint)file.Stat.st_ino, Family = (uint)Sys.Option(fd, SOL_SOCKET, SO_DOMAIN),
-            Type = (uint)Sys.Option(fd, SOL_SOCKET, SO_TYPE), Proto = (uint)Sys.Option(fd, SOL_SOCKET, SO_PROTOCOL), State = TCP_CLOSE, Backlog = 0,
-            Flags = file.Flags, Fown = file.Owner(), Opts = SocketOptions.Dump(fd), NsId = context.Tree.Root.Ids.NetNsId,
+            Id = file.Id,
+            Ino = (uint)file.Stat.st_ino,
+            Family = (uint)Sys.Option(fd, SOL_SOCKET, SO_DOMAIN),
+            Type = (uint)Sys.Option(fd, SOL_SOCKET, SO_TYPE),
+            Proto = (uint)Sys.Option(fd, SOL_SOCKET, SO_PROTOCOL),
+            State = TCP_CLOSE,
+            Backlog = 0,
+            Flags = file.Flags,
+            Fown = file.Owner(),
+            Opts = SocketOptions.Dump(fd),
+            NsId = context.Tree.Root.Ids.NetNsId,
         };
         if (socket.Proto is not (IPPROTO_TCP or IPPROTO_UDP or IPPROTO_UDPLITE))
         {

@@ -48,7 +48,10 @@ internal sealed class IntervalTimers : TaskState
 
     private static ItimerEntry Entry(in ItimerVal value) => new()
     {
-        Isec = value.IntervalSeconds, Iusec = value.IntervalMicroseconds, Vsec = value.ValueSeconds, Vusec = value.ValueMicroseconds,
+        Isec = value.IntervalSeconds,
+        Iusec = value.IntervalMicroseconds,
+        Vsec = value.ValueSeconds,
+        Vusec = value.ValueMicroseconds,
     };
 
     /// <summary>struct itimerval.</summary>

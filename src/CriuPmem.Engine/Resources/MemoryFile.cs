@@ -26,7 +26,10 @@ internal sealed class MemoryFile : FileKind
         string link = string.Create(CultureInfo.InvariantCulture, $"fd/{file.Fd}");
         entry.Memfd = new MemfdFileEntry
         {
-            Id = file.Id, Flags = file.Flags, Pos = file.Position, Fown = file.Owner(),
+            Id = file.Id,
+            Flags = file.Flags,
+            Pos = file.Position,
+            Fown = file.Owner(),
             InodeId = context.MemoryFiles.IdOf(file.Process, link, file.Link, file.Stat, file.ToString()),
         };
     }

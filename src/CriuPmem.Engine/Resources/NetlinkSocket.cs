@@ -29,8 +29,16 @@ internal sealed class NetlinkSocket : FileKind
         Address own = Read(Sys.SocketName(fd, peer: false)), peer = Read(Sys.SocketName(fd, peer: true));
         var socket = new NetlinkSkEntry
         {
-            Id = file.Id, Ino = (uint)file.Stat.st_ino, Protocol = (uint)Sys.Option(fd, SOL_SOCKET, SO_PROTOCOL), State = 0, Flags = file.Flags,
-            Portid = own.Port, DstPortid = peer.Port, DstGroup = peer.Groups, Fown = file.Owner(), Opts = SocketOptions.Dump(fd),
+            Id = file.Id,
+            Ino = (uint)file.Stat.st_ino,
+            Protocol = (uint)Sys.Option(fd, SOL_SOCKET, SO_PROTOCOL),
+            State = 0,
+            Flags = file.Flags,
+            Portid = own.Port,
+            DstPortid = peer.Port,
+            DstGroup = peer.Groups,
+            Fown = file.Owner(),
+            Opts = SocketOptions.Dump(fd),
             NsId = context.Tree.Root.Ids.NetNsId,
         };
         var groups = new byte[64];

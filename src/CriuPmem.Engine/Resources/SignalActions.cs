@@ -27,7 +27,11 @@ internal sealed class SignalActions : TaskState
                 ref KernelSigaction action = ref batch.At<KernelSigaction>(actions + (ulong)(32 * signal));
                 thread.Core.Tc.Sigactions.Add(new SaEntry
                 {
-                    Sigaction = action.handler, Flags = action.flags, Restorer = action.restorer, Mask = action.mask, CompatSigaction = false,
+                    Sigaction = action.handler,
+                    Flags = action.flags,
+                    Restorer = action.restorer,
+                    Mask = action.mask,
+                    CompatSigaction = false,
                 });
             }
         };

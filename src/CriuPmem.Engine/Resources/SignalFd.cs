@@ -19,7 +19,9 @@ internal sealed class SignalFd : FileKind
     {
         entry.Sgfd = new SignalfdEntry
         {
-            Id = file.Id, Flags = file.Flags, Fown = file.Owner(),
+            Id = file.Id,
+            Flags = file.Flags,
+            Fown = file.Owner(),
             Sigmask = ulong.Parse(file.Required("sigmask"), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture),
         };
     }

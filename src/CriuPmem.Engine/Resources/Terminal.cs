@@ -38,7 +38,11 @@ internal sealed class Terminal : FileKind
         path.Pos = 0;
         entry.Tty = new TtyFileEntry
         {
-            Id = file.Id, TtyInfoId = id, Flags = file.Flags, Fown = file.Owner(), RegfId = context.Files.AddPath(path),
+            Id = file.Id,
+            TtyInfoId = id,
+            Flags = file.Flags,
+            Fown = file.Owner(),
+            RegfId = context.Files.AddPath(path),
         };
     }
 
@@ -57,9 +61,17 @@ internal sealed class Terminal : FileKind
 
         var info = new TtyInfoEntry
         {
-            Id = id, Type = index is null ? TtyType.Ctty : TtyType.Pty, Locked = false, Exclusive = false, PacketMode = false, Sid = 0, Pgrp = 0,
+            Id = id,
+            Type = index is null ? TtyType.Ctty : TtyType.Pty,
+            Locked = false,
+            Exclusive = false,
+            PacketMode = false,
+            Sid = 0,
+            Pgrp = 0,
             Rdev = file.Stat.DeviceMajor << 8 | (file.Stat.DeviceMinor & 0xFF) | (file.Stat.DeviceMinor & 0xFFF00) << 12,
-            Dev = FileStat.KernelDevice(file.Stat.st_dev), Uid = file.Stat.st_uid, Gid = file.Stat.st_gid,
+            Dev = FileStat.KernelDevice(file.Stat.st_dev),
+            Uid = file.Stat.st_uid,
+            Gid = file.Stat.st_gid,
         };
         TerminalSettings.Dump(fd, info, file.ToString());
         if (index is { } number) info.Pty = new TtyPtyEntry { Index = number };

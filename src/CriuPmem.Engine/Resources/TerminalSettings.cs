@@ -59,8 +59,13 @@ internal static class TerminalSettings
     {
         var entry = new TermiosEntry
         {
-            CIflag = modes.c_iflag, COflag = modes.c_oflag, CCflag = modes.c_cflag, CLflag = modes.c_lflag, CLine = modes.c_line,
-            CIspeed = 0, COspeed = 0, // the peer writes none: the speed is in c_cflag
+            CIflag = modes.c_iflag,
+            COflag = modes.c_oflag,
+            CCflag = modes.c_cflag,
+            CLflag = modes.c_lflag,
+            CLine = modes.c_line,
+            CIspeed = 0,
+            COspeed = 0, // the peer writes none: the speed is in c_cflag
         };
         Span<uint> words = stackalloc uint[WordsOfPeer];
         words.Clear();
@@ -73,7 +78,11 @@ internal static class TerminalSettings
     {
         var modes = new Termios
         {
-            c_iflag = entry.CIflag, c_oflag = entry.COflag, c_cflag = entry.CCflag, c_lflag = entry.CLflag, c_line = (byte)entry.CLine,
+            c_iflag = entry.CIflag,
+            c_oflag = entry.COflag,
+            c_cflag = entry.CCflag,
+            c_lflag = entry.CLflag,
+            c_line = (byte)entry.CLine,
         };
         Span<byte> characters = modes.c_cc;
         for (int i = 0; i < characters.Length && i / 4 < entry.CCc.Count; i++) characters[i] = (byte)(entry.CCc[i / 4] >> (i % 4 * 8));

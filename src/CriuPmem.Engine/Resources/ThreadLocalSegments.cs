@@ -20,8 +20,16 @@ internal static unsafe class ThreadLocalSegments
             UserDesc d = descriptors[i];
             entries.Add(new UserDescT
             {
-                EntryNumber = d.EntryNumber, BaseAddr = d.Base, Limit = d.Limit, Seg32Bit = Bit(d, 0), ContentsL = Bit(d, 1),
-                ContentsH = Bit(d, 2), ReadExecOnly = Bit(d, 3), LimitInPages = Bit(d, 4), SegNotPresent = Bit(d, 5), Usable = Bit(d, 6),
+                EntryNumber = d.EntryNumber,
+                BaseAddr = d.Base,
+                Limit = d.Limit,
+                Seg32Bit = Bit(d, 0),
+                ContentsL = Bit(d, 1),
+                ContentsH = Bit(d, 2),
+                ReadExecOnly = Bit(d, 3),
+                LimitInPages = Bit(d, 4),
+                SegNotPresent = Bit(d, 5),
+                Usable = Bit(d, 6),
             });
         }
     }

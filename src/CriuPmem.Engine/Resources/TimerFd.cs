@@ -117,11 +117,16 @@ internal sealed unsafe class TimerFd : FileKind
         (ulong intervalSeconds, ulong intervalNanoseconds) = Pair(file.Required("it_interval"));
         return new TimerfdEntry
         {
-            Id = file.Id, Flags = file.Flags, Fown = file.Owner(),
+            Id = file.Id,
+            Flags = file.Flags,
+            Fown = file.Owner(),
             Clockid = uint.Parse(file.Required("clockid"), CultureInfo.InvariantCulture),
             Ticks = ulong.Parse(file.Required("ticks"), CultureInfo.InvariantCulture),
             SettimeFlags = Convert.ToUInt32(file.Required("settime flags"), 8),
-            Vsec = valueSeconds, Vnsec = valueNanoseconds, Isec = intervalSeconds, Insec = intervalNanoseconds,
+            Vsec = valueSeconds,
+            Vnsec = valueNanoseconds,
+            Isec = intervalSeconds,
+            Insec = intervalNanoseconds,
         };
     }
 

@@ -28,9 +28,18 @@ internal sealed class UnixSocket : FileKind
         int fd = file.Copy();
         var socket = new UnixSkEntry
         {
-            Id = file.Id, Ino = info.Inode, Type = (uint)info.Type, State = (uint)info.State, Flags = file.Flags, Uflags = 0,
-            Backlog = info.State == TCP_LISTEN ? info.WriteQueue : 0, Peer = info.Peer, Fown = file.Owner(), Opts = SocketOptions.Dump(fd),
-            Name = ByteString.CopyFrom(info.Name), NsId = context.Tree.Root.Ids.NetNsId,
+            Id = file.Id,
+            Ino = info.Inode,
+            Type = (uint)info.Type,
+            State = (uint)info.State,
+            Flags = file.Flags,
+            Uflags = 0,
+            Backlog = info.State == TCP_LISTEN ? info.WriteQueue : 0,
+            Peer = info.Peer,
+            Fown = file.Owner(),
+            Opts = SocketOptions.Dump(fd),
+            Name = ByteString.CopyFrom(info.Name),
+            NsId = context.Tree.Root.Ids.NetNsId,
         };
         if (info.Shutdown != 0) socket.Shutdown = (SkShutdown)info.Shutdown;
         if (info.Name.Length != 0 && info.Name[0] != 0) DumpPath(file, fd, info, socket);

@@ -194,8 +194,10 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
             RemoteAddress setTid = calls.Batch.Data(child.Pid);
             RemoteAddress arguments = calls.Batch.Data(new CloneArgs
             {
-                flags = CLONE_PTRACE | flags, exit_signal = (flags & CLONE_PARENT) == 0 ? (ulong)SIGCHLD : 0,
-                set_tid = setTid.Value, set_tid_size = 1,
+                flags = CLONE_PTRACE | flags,
+                exit_signal = (flags & CLONE_PARENT) == 0 ? (ulong)SIGCHLD : 0,
+                set_tid = setTid.Value,
+                set_tid_size = 1,
             });
             int clone = calls.Try(SyscallNumber.clone3, arguments, Marshal.SizeOf<CloneArgs>());
             SysResult made = calls.RunAndKeep().Result(clone);

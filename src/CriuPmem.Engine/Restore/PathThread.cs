@@ -68,7 +68,8 @@ internal static class PathThread
                     failure = ExceptionDispatchInfo.Capture(exception);
                 }
             },
-            1 << 18) { Name = "paths" };
+            1 << 18)
+        { Name = "paths" };
         thread.Start();
         thread.Join();
         failure?.Throw();

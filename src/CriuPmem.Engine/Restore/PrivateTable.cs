@@ -22,7 +22,8 @@ internal static class PrivateTable
                     failure = ExceptionDispatchInfo.Capture(exception);
                 }
             },
-            256 * 1024) { IsBackground = true, Name = name };
+            256 * 1024)
+        { IsBackground = true, Name = name };
         thread.Start();
         thread.Join();
         failure?.Throw();

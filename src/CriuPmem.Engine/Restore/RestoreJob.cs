@@ -32,7 +32,11 @@ public static class RestoreJob
         _ = options.OnHook("post-resume", context.Root.Pid);
         var stats = new RestoreStatsEntry
         {
-            PagesCompared = (ulong)tree.Memory.ComparedPages, PagesSkippedCow = (ulong)tree.Memory.SharedPages, ForkingTime = (uint)forking, RestoreTime = (uint)watch.Total, PagesRestored = (ulong)(tree.Memory.RestoredBytes / (long)PageSize),
+            PagesCompared = (ulong)tree.Memory.ComparedPages,
+            PagesSkippedCow = (ulong)tree.Memory.SharedPages,
+            ForkingTime = (uint)forking,
+            RestoreTime = (uint)watch.Total,
+            PagesRestored = (ulong)(tree.Memory.RestoredBytes / (long)PageSize),
         };
         Statistics.Write(options.WorkDirectoryFd, new StatsEntry { Restore = stats }, ImageKind.StatsRestore);
         return new RestoreResult

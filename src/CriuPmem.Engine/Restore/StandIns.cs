@@ -95,7 +95,10 @@ internal sealed class StandIns(RestoreContext context, RemoteAddress scratch) : 
             RemoteAddress setTid = calls.Batch.Data(number);
             RemoteAddress arguments = calls.Batch.Data(new CloneArgs
             {
-                flags = CLONE_PTRACE, exit_signal = (ulong)exitSignal, set_tid = setTid.Value, set_tid_size = 1,
+                flags = CLONE_PTRACE,
+                exit_signal = (ulong)exitSignal,
+                set_tid = setTid.Value,
+                set_tid_size = 1,
             });
             int clone = calls.Try(SyscallNumber.clone3, arguments, Marshal.SizeOf<CloneArgs>());
             SysResult made = calls.RunAndKeep().Result(clone);

@@ -59,7 +59,10 @@ internal sealed unsafe class Transport : IDisposable
         RemoteAddress vector = calls.Batch.Data<(ulong, ulong)>((data.Value, 1));
         RemoteAddress message = calls.Batch.Data(new MessageHeader
         {
-            Vector = vector.Value, VectorLength = 1, Control = control.Value, ControlBytes = (ulong)((16 + count * 4 + 7) & ~7),
+            Vector = vector.Value,
+            VectorLength = 1,
+            Control = control.Value,
+            ControlBytes = (ulong)((16 + count * 4 + 7) & ~7),
         });
         calls.Must("receiving open files", SyscallNumber.recvmsg, TaskEnd, message, MSG_CMSG_CLOEXEC);
     }

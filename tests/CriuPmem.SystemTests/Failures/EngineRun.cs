@@ -39,7 +39,10 @@ internal static class EngineRun
     {
         var start = new ProcessStartInfo(Engine.Ours.Program)
         {
-            RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = "/",
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            WorkingDirectory = "/",
         };
         foreach (string argument in arguments)
             start.ArgumentList.Add(argument);

@@ -15,6 +15,4 @@ public sealed class DumpOptions : CommonOptions
     /// <summary>Sync images to the medium before success is reported (on by default).</summary>
     public bool Sync { get; set; } = true;
 
-    /// <summary>UNIX sockets connected to outside are allowed (--ext-unix-sk).</summary>
-    public bool ExternalUnixSockets { get; set; }
 }

@@ -69,7 +69,7 @@ public enum ErrorCode
     /// <summary>An established connection (needs --tcp-established or --tcp-close).</summary>
     NeedsTcpOption = 1207,
 
-    /// <summary>A connection to outside the tree (needs --external, or --ext-unix-sk).</summary>
+    /// <summary>A connection to outside the tree.</summary>
     ExternalPeer = 1208,
 
     /// <summary>A namespace of a kind that is not supported.</summary>

@@ -25,7 +25,6 @@ internal static class OptionsMapper
             throw new CheckpointException(ErrorCode.Usage, "no process is given") { Operation = "dump", Remedy = "Name the root of the tree with -t PID." };
         }
 
-        FillExternalUnix(options, given);
         FillCommon(options, given);
         return options;
     }
@@ -76,24 +75,6 @@ internal static class OptionsMapper
         {
             ExternalResource.Check(resource);
             options.External.Add(resource);
-        }
-    }
-
-    // -x alone allows all; -x10,11 is another way to write --external unix[10] --external unix[11].
-    private static void FillExternalUnix(DumpOptions options, Invocation given)
-    {
-        if (!given.Has(OptionCatalog.ExternalUnix)) return;
-        string inodes = given.Get(OptionCatalog.ExternalUnix)!;
-        options.ExternalUnixSockets = inodes == "all";
-        if (options.ExternalUnixSockets) return;
-        foreach (string inode in inodes.Split(','))
-        {
-            if (!Values.TryWhole(inode, out _))
-            {
-                throw new CheckpointException(ErrorCode.Usage, $"'{inode}' is not an inode") { Object = "--ext-unix-sk", Remedy = "Write -x alone, or -x123,124." };
-            }
-
-            options.External.Add($"unix[{inode}]");
         }
     }
 

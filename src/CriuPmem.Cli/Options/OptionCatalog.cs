@@ -43,18 +43,6 @@ internal static partial class OptionCatalog
         Help = "make the images safe against power loss before success is reported (default); --no-sync for images that are thrown away",
     };
 
-    /// <summary>-x.</summary>
-    public static OptionSpec<string?> ExternalUnix { get; } = new()
-    {
-        Name = "ext-unix-sk",
-        Short = 'x',
-        Shape = ValueShape.Optional,
-        ValueName = "INODES",
-        Group = OptionGroup.Dump,
-        Convert = Values.Text,
-        Help = "allow UNIX sockets that are connected to outside the tree: all, or those with these inodes (with commas between)",
-    };
-
     /// <summary>-d.</summary>
     public static OptionSpec<bool> RestoreDetached { get; } = Flag(OptionGroup.Restore, "restore-detached", 'd',
         "return as soon as the tree runs, instead of waiting for its root process to end");
@@ -258,7 +246,7 @@ internal static partial class OptionCatalog
     public static IReadOnlyList<OptionSpec> Built { get; } =
     [
         ImagesDirectory, WorkDirectory, UsePmem, LeaveStopped, Timeout, ActionScript, Unprivileged,
-        Tree, LeaveRunning, GhostLimit, ExternalUnix, Sync,
+        Tree, LeaveRunning, GhostLimit, Sync,
         RestoreDetached, RestoreSibling, PidFile, InheritFd, SkipFileRwxCheck,
         ShellJob, External, FileLocks, LinkRemap, TcpClose, FileValidation, CpuCapability,
         All, Extra, Experimental, Feature,

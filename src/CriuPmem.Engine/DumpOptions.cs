@@ -14,5 +14,4 @@ public sealed class DumpOptions : CommonOptions
 
     /// <summary>Sync images to the medium before success is reported (on by default).</summary>
     public bool Sync { get; set; } = true;
-
 }

@@ -10,7 +10,8 @@ namespace CriuPmem.Engine.Resources;
 internal static unsafe class TerminalQueue
 {
     private const string Name = "a terminal";
-    private const int QueueBytes = 4095; // of the kernel's line discipline; what is beyond cannot be counted
+    private const int QueueBytes = 4096; // of the kernel's line discipline
+    private const int MostReads = 4;
     private const int DeliveryMicroseconds = 50, RestoreDeliveryMicroseconds = 2000;
 
     /// <summary>What the master has to read; it stays there.</summary>
@@ -26,7 +27,7 @@ internal static unsafe class TerminalQueue
         Sys.Ioctl(slave, TCGETS, ref modes).OrThrow("ioctl(TCGETS)", Name);
         Termios raw = modes;
         raw.c_oflag &= ~OPOST;
-        return Turn(master, slave, packets, waiting, raw, raw, modes, master, slave);
+        return Turn(master, slave, packets, 1, raw, raw, modes, master, slave);
     }
 
     /// <summary>What the slave has to read, an unfinished line included; it stays there.</summary>
@@ -41,14 +42,14 @@ internal static unsafe class TerminalQueue
         raw.c_iflag = raw.c_lflag = 0;
         canonical.c_iflag = 0;
         canonical.c_lflag &= ICANON;
-        int waiting = Count(master, slave, packets, raw, modes);
-        Check(waiting);
-        return waiting == 0 ? [] : Turn(master, slave, packets, waiting, raw, canonical, modes, slave, master);
+        byte[] data = Turn(master, slave, packets, MostReads, raw, canonical, modes, slave, master);
+        Check(data.Length / MostReads);
+        return data;
     }
 
     private static void Check(int waiting)
     {
-        if (waiting < QueueBytes) return;
+        if (waiting < QueueBytes - 1) return;
         throw new CheckpointException(ErrorCode.InFlight, $"it has {waiting} unread bytes, more than can be looked at")
         {
             Object = Name,
@@ -56,54 +57,52 @@ internal static unsafe class TerminalQueue
         };
     }
 
-    /// <summary>How many bytes the slave has, those of an unfinished line too.</summary>
-    private static int Count(int master, int slave, bool packets, Termios raw, Termios modes)
-    {
-        int off = 0, on = packets ? 1 : 0, waiting = 0;
-        Span<ChildCalls.Call> calls =
-        [
-            new(SyscallNumber.ioctl, master, TIOCPKT, (long)&off),
-            new(SyscallNumber.ioctl, slave, TCSETS, (long)&raw),
-            new(SyscallNumber.ioctl, slave, SIOCINQ, (long)&waiting),
-            new(SyscallNumber.ioctl, slave, TCSETS, (long)&modes),
-            new(SyscallNumber.ioctl, master, TIOCPKT, (long)&on),
-        ];
-        InChild(calls);
-        return waiting;
-    }
-
-    /// <summary>Reads bytes at one end and writes them at the other.</summary>
+    /// <summary>Reads bytes at one end and writes them at the other, which may read them again.</summary>
+    /// <remarks>
+    /// One child does it all, also when there is nothing: leaving canonical mode forgets where lines end, which only the
+    /// writing brings back. How much it writes it has from its own reads: their results are the lengths of the vectors.
+    /// </remarks>
     private static byte[] Turn(
-        int master, int slave, bool packets, int waiting, Termios reading, Termios writing, Termios modes, int from, int to)
+        int master, int slave, bool packets, int reads, Termios reading, Termios writing, Termios modes, int from, int to)
     {
         int off = 0, on = packets ? 1 : 0;
         long* delivery = stackalloc long[2];
         delivery[0] = 0;
         delivery[1] = DeliveryMicroseconds * 1000;
         var wait = new PollFd { Fd = to == master ? slave : master, Events = POLLIN };
-        var data = new byte[waiting];
-        fixed (byte* bytes = data)
+        var bytes = new byte[reads * QueueBytes];
+        ChildCalls.Call* calls = stackalloc ChildCalls.Call[8 + 2 * MostReads];
+        int count = 0;
+        fixed (byte* buffer = bytes)
         {
-            Span<ChildCalls.Call> calls =
-            [
-                new(SyscallNumber.ioctl, master, TIOCPKT, (long)&off),
-                new(SyscallNumber.ioctl, slave, TCSETS, (long)&reading),
-                new(SyscallNumber.read, from, (long)bytes, waiting),
-                new(SyscallNumber.ioctl, slave, TCSETS, (long)&writing),
-                new(SyscallNumber.write, to, (long)bytes, waiting),
-                // A work queue of the kernel carries them over, in these modes; poll waits for it.
-                new(SyscallNumber.poll, (long)&wait, 1, 0),
-                new(SyscallNumber.nanosleep, (long)delivery),
-                new(SyscallNumber.poll, (long)&wait, 1, 0),
-                new(SyscallNumber.ioctl, slave, TCSETS, (long)&modes),
-                new(SyscallNumber.ioctl, master, TIOCPKT, (long)&on),
-            ];
-            InChild(calls);
-            new SysResult(calls[2].Result).OrThrow("read", Name);
-            new SysResult(calls[4].Result).OrThrow("write", Name);
-        }
+            calls[count++] = new(SyscallNumber.ioctl, master, TIOCPKT, (long)&off);
+            calls[count++] = new(SyscallNumber.ioctl, slave, TCSETS, (long)&reading);
+            ChildCalls.Call* firstRead = calls + count;
+            for (int i = 0; i < reads; i++)
+            {
+                long part = (long)(buffer + i * QueueBytes);
+                // The last argument, unused by read, and the result behind it are a struct iovec for the write.
+                calls[count++] = new(SyscallNumber.read, from, part, QueueBytes, f: part);
+            }
 
-        return data;
+            calls[count++] = new(SyscallNumber.ioctl, slave, TCSETS, (long)&writing);
+            for (int i = 0; i < reads; i++) calls[count++] = new(SyscallNumber.writev, to, (long)&firstRead[i].Arguments[5], 1);
+            // A work queue of the kernel carries them over, in these modes; poll waits for it.
+            calls[count++] = new(SyscallNumber.poll, (long)&wait, 1, 0);
+            calls[count++] = new(SyscallNumber.nanosleep, (long)delivery);
+            calls[count++] = new(SyscallNumber.poll, (long)&wait, 1, 0);
+            calls[count++] = new(SyscallNumber.ioctl, slave, TCSETS, (long)&modes);
+            calls[count++] = new(SyscallNumber.ioctl, master, TIOCPKT, (long)&on);
+            InChild(new Span<ChildCalls.Call>(calls, count));
+            var data = new List<byte>();
+            for (int i = 0; i < reads && firstRead[i].Result > 0; i++)
+            {
+                data.AddRange(bytes.AsSpan(i * QueueBytes, (int)firstRead[i].Result));
+                new SysResult(firstRead[reads + 1 + i].Result).OrThrow("writev", Name);
+            }
+
+            return [.. data];
+        }
     }
 
     /// <summary>In a process of its own, which an engine that is killed leaves behind to finish.</summary>

@@ -21,6 +21,7 @@ public static class DumpJob
         using var copier = new PageCopier();
         snapshot.Begin();
         DumpContext? context = null;
+        using var quiet = new NoCollections();
         try
         {
             watch.Lap();

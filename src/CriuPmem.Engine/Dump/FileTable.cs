@@ -12,6 +12,7 @@ internal sealed class FileTable(DumpContext context) : IDisposable
 {
     private readonly Dictionary<(ulong Device, ulong Inode, ulong Position, uint Flags, string? Detail), KernelObjects> _open = [];
     private readonly Dictionary<(ulong Device, ulong Inode, string Path, uint Flags), uint> _paths = [];
+    private readonly Dictionary<(uint Major, uint Minor, ulong Inode, string Name, uint Flags), uint> _mapped = [];
     private readonly List<OpenFile> _passed = [];
     private readonly Dictionary<(ulong Device, ulong Inode), uint> _fifos = [];
     private readonly Dictionary<(DumpProcess, int), KnownDescriptor> _descriptors = [];
@@ -29,14 +30,13 @@ internal sealed class FileTable(DumpContext context) : IDisposable
     public List<FdinfoEntry> Descriptors(DumpProcess process)
     {
         var entries = new List<FdinfoEntry>();
-        foreach (int fd in process.Proc.Numbers("fd"))
+        foreach (DescriptorFacts facts in DescriptorScan.Of(process))
         {
-            using OpenFile? file = OpenFile.TryLook(process, fd);
-            if (file is null) continue;
+            using OpenFile file = OpenFile.From(facts);
             Save(file);
             context.Locks.Add(file);
             Remember(file);
-            entries.Add(new FdinfoEntry { Id = file.Id, Fd = (uint)fd, Type = Entries[(int)file.Id - 1].Type, Flags = file.CloseOnExec ? 1u : 0 });
+            entries.Add(new FdinfoEntry { Id = file.Id, Fd = (uint)file.Fd, Type = Entries[(int)file.Id - 1].Type, Flags = file.CloseOnExec ? 1u : 0 });
         }
 
         return entries;
@@ -64,6 +64,25 @@ internal sealed class FileTable(DumpContext context) : IDisposable
         return id;
     }
 
+    /// <summary>The id of a file that is mapped.</summary>
+    /// <param name="process">Whose mapping it is.</param>
+    /// <param name="mapping">The mapping.</param>
+    /// <param name="link">The link under /proc/PID that leads to the file.</param>
+    /// <param name="flags">With which flags it shall be opened at restore.</param>
+    /// <param name="what">For messages.</param>
+    public uint IdOfMapping(DumpProcess process, in MemoryMapping mapping, string link, uint flags, string what)
+    {
+        var key = (mapping.DeviceMajor, mapping.DeviceMinor, mapping.Inode, mapping.Name, flags);
+        if (_mapped.TryGetValue(key, out uint id)) return id;
+        id = IdOfPath(process, link, flags, what);
+        _mapped.Add(key, id);
+        return id;
+    }
+
+    /// <summary>The id of a file that other processes, or other parts of this one, have mapped in the same way; false when it is new.</summary>
+    public bool TryFindMapping(in MemoryMapping mapping, uint flags, out uint id) =>
+        _mapped.TryGetValue((mapping.DeviceMajor, mapping.DeviceMinor, mapping.Inode, mapping.Name, flags), out id);
+
     /// <summary>The id of an open file that lies in a socket's queue, of which the engine got a copy; dumps it if it is new.</summary>
     /// <param name="fd">The copy, which is closed at the end of the dump.</param>
     public uint IdOfPassed(int fd)
@@ -75,7 +94,7 @@ internal sealed class FileTable(DumpContext context) : IDisposable
         }
 
         // It stays open to the end: others are compared with it.
-        OpenFile file = OpenFile.TryLook(_engine, fd)!;
+        OpenFile file = OpenFile.From(DescriptorScan.OwnCopy(_engine, fd));
         _passed.Add(file);
         Save(file);
         return file.Id;
@@ -149,7 +168,7 @@ internal sealed class FileTable(DumpContext context) : IDisposable
     private void Identify(OpenFile file, out bool isNew)
     {
         // Anonymous inodes are one inode for all: what fdinfo tells of them keeps strangers apart.
-        string? detail = file.Field("eventfd-id") ?? file.Field("sigmask") ?? file.Field("it_interval");
+        string? detail = file.IsAnonymous ? file.Field("eventfd-id") ?? file.Field("sigmask") ?? file.Field("it_interval") : null;
         var key = (file.Stat.st_dev, file.Stat.st_ino, file.Position, file.Flags, detail);
         if (!_open.TryGetValue(key, out KernelObjects? same)) _open.Add(key, same = new KernelObjects(KCMP_FILE));
         file.Id = same.IdOf(file.Process.Pid, file.Fd, () => _nextId++, out isNew);

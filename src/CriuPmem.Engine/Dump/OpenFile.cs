@@ -6,15 +6,21 @@ namespace CriuPmem.Engine.Dump;
 /// <summary>An open file description of the tree, seen through one descriptor of one process.</summary>
 internal sealed class OpenFile : IDisposable
 {
-    private readonly Dictionary<string, string> _info = [];
+    private readonly (int Type, int Pid) _owner;
+    private readonly uint _signal;
+    private string? _link, _info;
     private OwnedFd? _copy;
 
-    private OpenFile(DumpProcess process, int fd, string link, in FileStat stat)
+    private OpenFile(in DescriptorFacts facts)
     {
-        Process = process;
-        Fd = fd;
-        Link = link;
-        Stat = stat;
+        Process = facts.Process;
+        Fd = facts.Fd;
+        Stat = facts.Stat;
+        Position = facts.Position;
+        Flags = facts.Flags & ~(uint)O_CLOEXEC;
+        CloseOnExec = facts.CloseOnExec;
+        _owner = facts.Owner;
+        _signal = facts.Signal;
     }
 
     /// <summary>The process through which it is seen.</summary>
@@ -24,19 +30,19 @@ internal sealed class OpenFile : IDisposable
     public int Fd { get; }
 
     /// <summary>What /proc/PID/fd/N points at.</summary>
-    public string Link { get; }
+    public string Link => _link ??= ReadLink();
 
     /// <summary>Its inode.</summary>
     public FileStat Stat { get; }
 
     /// <summary>The offset (lseek(2)).</summary>
-    public ulong Position { get; private set; }
+    public ulong Position { get; }
 
     /// <summary>Status flags and access mode, without O_CLOEXEC, which belongs to the descriptor.</summary>
-    public uint Flags { get; private set; }
+    public uint Flags { get; }
 
     /// <summary>The descriptor's own flag.</summary>
-    public bool CloseOnExec { get; private set; }
+    public bool CloseOnExec { get; }
 
     /// <summary>The id in the images, once known.</summary>
     public uint Id { get; set; }
@@ -44,39 +50,28 @@ internal sealed class OpenFile : IDisposable
     /// <summary>"fd 9 → anon_inode:[io_uring]", for messages.</summary>
     public override string ToString() => $"fd {Fd} → {Link}";
 
-    /// <summary>Lines of fdinfo that are not the common ones, joined by newlines as they stand there.</summary>
-    public string Info { get; private set; } = "";
+    /// <summary>The lines of /proc/PID/fdinfo/N, as they stand there.</summary>
+    public string Info => _info ??= Process.Proc.ReadText(string.Create(CultureInfo.InvariantCulture, $"fdinfo/{Fd}")) ?? "";
 
-    /// <summary>Looks at a descriptor of a frozen process; null when it is not open.</summary>
-    public static OpenFile? TryLook(DumpProcess process, int fd)
-    {
-        string path = string.Create(CultureInfo.InvariantCulture, $"fd/{fd}");
-        string? link = process.Proc.ReadLink(path);
-        if (link is null || Sys.Stat(process.Proc.Fd, path, out FileStat stat).Failed) return null;
-        var file = new OpenFile(process, fd, link, stat);
-        file.ReadInfo();
-        return file;
-    }
+    /// <summary>True for the inode that all eventfds, timers, epoll sets and the like have in common.</summary>
+    public bool IsAnonymous => Stat.Type == 0;
 
-    /// <summary>Reads fdinfo, anew if it was read before.</summary>
-    public void ReadInfo()
-    {
-        Info = Process.Proc.ReadText(string.Create(CultureInfo.InvariantCulture, $"fdinfo/{Fd}")) ?? "";
-        _info.Clear();
-        foreach (string line in Info.Split('\n'))
-        {
-            int colon = line.IndexOf(':');
-            if (colon > 0) _info.TryAdd(line[..colon], line[(colon + 1)..].Trim());
-        }
+    /// <summary>The open file that a process told the facts of.</summary>
+    public static OpenFile From(in DescriptorFacts facts) => new(facts);
 
-        Position = ulong.TryParse(Field("pos"), NumberStyles.None, CultureInfo.InvariantCulture, out ulong position) ? position : 0;
-        uint flags = Convert.ToUInt32(Field("flags") ?? "0", 8);
-        CloseOnExec = (flags & O_CLOEXEC) != 0;
-        Flags = flags & ~(uint)O_CLOEXEC;
-    }
+    /// <summary>Forgets fdinfo, which changes for timers while nothing else does.</summary>
+    public void ForgetInfo() => _info = null;
 
     /// <summary>A field of fdinfo, without its name; null when it is not there.</summary>
-    public string? Field(string name) => _info.GetValueOrDefault(name);
+    public string? Field(string name)
+    {
+        foreach (ReadOnlySpan<char> line in Info.AsSpan().EnumerateLines())
+        {
+            if (line.Length > name.Length && line[name.Length] == ':' && line.StartsWith(name, StringComparison.Ordinal)) return line[(name.Length + 1)..].Trim().ToString();
+        }
+
+        return null;
+    }
 
     /// <summary>A field of fdinfo that the kernel shows for files of its kind.</summary>
     public string Required(string name) =>
@@ -93,19 +88,15 @@ internal sealed class OpenFile : IDisposable
     /// <summary>Who is told of events (F_SETOWN, F_SETSIG), for the image.</summary>
     public unsafe FownEntry Owner()
     {
-        var entry = new FownEntry { Uid = 0, Euid = 0, Signum = 0, PidType = 0, Pid = 0 };
-        if ((Flags & O_PATH) != 0) return entry;
-        int fd = Copy();
-        int* owner = stackalloc int[2]; // struct f_owner_ex: type, pid
-        if (Sys.Fcntl(fd, F_GETOWN_EX, (long)owner).Failed || owner[1] == 0) return entry;
+        var entry = new FownEntry { Uid = 0, Euid = 0, Signum = _signal, PidType = 0, Pid = 0 };
+        if (_owner.Pid == 0) return entry;
         uint* uids = stackalloc uint[2];
-        Sys.Fcntl(fd, F_GETOWNER_UIDS, (long)uids).OrThrow("fcntl(F_GETOWNER_UIDS)", ToString());
+        Sys.Fcntl(Copy(), F_GETOWNER_UIDS, (long)uids).OrThrow("fcntl(F_GETOWNER_UIDS)", ToString());
         entry.Uid = uids[0];
         entry.Euid = uids[1];
-        entry.Signum = (uint)Sys.Fcntl(fd, F_GETSIG).Value;
         // F_OWNER_TID 0, F_OWNER_PID 1, F_OWNER_PGRP 2; the image has the kernel's pid types: PID 0, TGID 1, PGID 2.
-        entry.PidType = (uint)owner[0];
-        entry.Pid = (uint)owner[1];
+        entry.PidType = (uint)_owner.Type;
+        entry.Pid = (uint)_owner.Pid;
         return entry;
     }
 
@@ -115,4 +106,13 @@ internal sealed class OpenFile : IDisposable
 
     /// <inheritdoc />
     public void Dispose() => _copy?.Dispose();
+
+    // The kernel makes up the names of pipes and sockets from their inodes: so can we.
+    private string ReadLink() => Stat.Type switch
+    {
+        S_IFIFO when Stat.st_dev == DescriptorScan.PipeDevice => string.Create(CultureInfo.InvariantCulture, $"pipe:[{Stat.st_ino}]"),
+        0 when Info.Contains("\neventfd-count:", StringComparison.Ordinal) => "anon_inode:[eventfd]",
+        S_IFSOCK when (Flags & O_PATH) == 0 => string.Create(CultureInfo.InvariantCulture, $"socket:[{Stat.st_ino}]"),
+        _ => Process.Proc.ReadLink(string.Create(CultureInfo.InvariantCulture, $"fd/{Fd}")) ?? throw Process.Fail(ErrorCode.Vanished, "its name cannot be read", what: $"fd {Fd}"),
+    };
 }

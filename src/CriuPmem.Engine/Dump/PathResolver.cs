@@ -11,6 +11,10 @@ internal sealed class PathResolver(DumpContext context)
 {
     private const string DeletedSuffix = " (deleted)";
 
+    // Programs open the same file many times over; nothing moves it while the tree stands still.
+    private readonly Dictionary<(string Path, bool OfLink), (ulong Device, ulong Inode)> _leads = [];
+    private readonly Dictionary<(ulong Device, ulong Inode), byte[]> _buildIds = [];
+
     /// <summary>The entry of a file on a path, its id, flags, position and owner left to the caller.</summary>
     /// <param name="process">Whose file it is.</param>
     /// <param name="link">The link under /proc/PID that leads to it.</param>
@@ -43,28 +47,44 @@ internal sealed class PathResolver(DumpContext context)
         if (stat.Type == S_IFREG)
         {
             entry.Size = (ulong)stat.st_size;
-            if (found && mayOpen && context.Options.FileValidation == FileValidation.BuildId) AddBuildId(process, link, entry);
+            if (found && mayOpen && context.Options.FileValidation == FileValidation.BuildId) AddBuildId(process, link, stat, entry);
         }
 
         if (!found) context.Deleted.Add(process, link, stat, entry, what);
         return entry;
     }
 
-    private static bool LeadsTo(string path, in FileStat stat) =>
-        !Sys.Stat(AT_FDCWD, path, out FileStat there, stat.Type == S_IFLNK ? AT_SYMLINK_NOFOLLOW : 0).Failed && there.st_dev == stat.st_dev && there.st_ino == stat.st_ino;
+    private bool LeadsTo(string path, in FileStat stat)
+    {
+        bool ofLink = stat.Type == S_IFLNK;
+        if (!_leads.TryGetValue((path, ofLink), out (ulong Device, ulong Inode) there))
+        {
+            SysResult found = Sys.Stat(AT_FDCWD, path, out FileStat target, ofLink ? AT_SYMLINK_NOFOLLOW : 0);
+            there = found.Failed ? default : (target.st_dev, target.st_ino);
+            _leads.Add((path, ofLink), there);
+        }
+
+        return there == (stat.st_dev, stat.st_ino);
+    }
 
     private static SysResult Copy(DumpProcess process, int fd) => process.CopyOf(fd);
 
     /// <summary>The build-id note of an ELF file (elf(5)), in words, as the images have it.</summary>
-    private static void AddBuildId(DumpProcess process, string link, RegFileEntry entry)
+    private void AddBuildId(DumpProcess process, string link, in FileStat stat, RegFileEntry entry)
     {
-        // A descriptor is copied: opening the file anew would break a lease on it.
-        SysResult fd = link.StartsWith("fd/", StringComparison.Ordinal)
-            ? Copy(process, int.Parse(link.AsSpan(3), CultureInfo.InvariantCulture))
-            : Sys.OpenAt(process.Proc.Fd, link, O_RDONLY);
-        if (fd.Failed) return;
-        ReadOnlySpan<byte> id = ElfBuildId.Read(fd.Value);
-        Sys.Close(fd.Value);
-        for (int at = 0; at + 4 <= id.Length; at += 4) entry.BuildId.Add(BinaryPrimitives.ReadUInt32LittleEndian(id[at..]));
+        if (!_buildIds.TryGetValue((stat.st_dev, stat.st_ino), out byte[]? id))
+        {
+            // A descriptor is copied: opening the file anew would break a lease on it.
+            SysResult fd = link.StartsWith("fd/", StringComparison.Ordinal)
+                ? Copy(process, int.Parse(link.AsSpan(3), CultureInfo.InvariantCulture))
+                : Sys.OpenAt(process.Proc.Fd, link, O_RDONLY);
+            if (fd.Failed) return;
+            id = ElfBuildId.TryRead(fd.Value);
+            Sys.Close(fd.Value);
+            if (id is null) return; // by this descriptor; another may be able to read
+            _buildIds.Add((stat.st_dev, stat.st_ino), id);
+        }
+
+        for (int at = 0; at + 4 <= id.Length; at += 4) entry.BuildId.Add(BinaryPrimitives.ReadUInt32LittleEndian(id.AsSpan(at)));
     }
 }

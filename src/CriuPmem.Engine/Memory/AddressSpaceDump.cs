@@ -10,6 +10,8 @@ namespace CriuPmem.Engine.Memory;
 internal static class AddressSpaceDump
 {
     private const VmFlags NeverSaved = VmFlags.Io | VmFlags.PfnMap;
+    private const VmFlags Watched = VmFlags.UffdMissing | VmFlags.UffdWriteProtect | VmFlags.UffdMinor;
+    private const VmFlags Unsupported = NeverSaved | Watched | VmFlags.HugeTlb | VmFlags.ShadowStack;
     private const ulong MaxMadviseBit = 63;
 
     /// <summary>Reads the mappings of <paramref name="process"/> and fills in its memory message.</summary>
@@ -83,11 +85,7 @@ internal static class AddressSpaceDump
 
     private static VmaStatus Ordinary(DumpContext context, DumpProcess process, in MemoryMapping mapping, VmaEntry vma)
     {
-        string what = string.Create(CultureInfo.InvariantCulture, $"mapping {mapping.Start:x}-{mapping.End:x} {mapping.Name}");
-        if ((mapping.Flags & VmFlags.HugeTlb) != 0) throw process.Fail(ErrorCode.UnsupportedMemory, "hugetlb memory cannot be saved yet", "Run the program without reserved huge pages (transparent ones are fine)", what);
-        if ((mapping.Flags & NeverSaved) != 0) throw process.Fail(ErrorCode.UnsupportedMemory, "it maps a device's memory", "Let the program close that device before the dump", what);
-        if ((mapping.Flags & (VmFlags.UffdMissing | VmFlags.UffdWriteProtect | VmFlags.UffdMinor)) != 0) throw process.Fail(ErrorCode.UnsupportedMemory, "it is watched by a userfaultfd, which cannot be saved yet", null, what);
-        if ((mapping.Flags & VmFlags.ShadowStack) != 0) throw process.Fail(ErrorCode.UnsupportedMemory, "shadow stacks cannot be saved yet", "Start the program with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off", what);
+        Refuse(process, mapping);
         if (mapping.Inode == 0)
         {
             vma.Flags |= MAP_ANONYMOUS;
@@ -96,22 +94,43 @@ internal static class AddressSpaceDump
         }
 
         vma.Pgoff = mapping.Offset;
-        if (mapping.Name.StartsWith("/SYSV", StringComparison.Ordinal)) throw process.Fail(ErrorCode.UnsupportedMemory, "System V shared memory cannot be saved yet: it comes with IPC namespaces", "Let the program use POSIX shared memory", what);
-        if (mapping.Name.StartsWith("anon_inode:", StringComparison.Ordinal) || mapping.Name.StartsWith("/[aio]", StringComparison.Ordinal)) throw process.Fail(ErrorCode.UnsupportedMemory, "memory shared with the kernel (io_uring, AIO, perf) cannot be saved yet", "Let the program use ordinary input/output (for MariaDB: --innodb-use-native-aio=0)", what);
         bool writable = mapping.Shared && (mapping.Flags & VmFlags.MayWrite) != 0;
-        string link = string.Create(CultureInfo.InvariantCulture, $"map_files/{mapping.Start:x}-{mapping.End:x}");
         vma.Fdflags = (uint)(writable ? O_RDWR : O_RDONLY);
         VmaStatus status = VmaStatus.Regular | (mapping.Shared ? VmaStatus.FileShared : VmaStatus.FilePrivate);
+        if (context.Files.TryFindMapping(mapping, vma.Fdflags, out uint known))
+        {
+            vma.Shmid = known;
+            return status;
+        }
+
+        string what = Describe(mapping);
+        string link = string.Create(CultureInfo.InvariantCulture, $"map_files/{mapping.Start:x}-{mapping.End:x}");
         Sys.Stat(process.Proc.Fd, link, out FileStat stat).OrThrow("stat", what);
         if (!MemoryFileInodes.Is(mapping.Name, stat))
         {
-            vma.Shmid = context.Files.IdOfPath(process, link, vma.Fdflags, what);
+            vma.Shmid = context.Files.IdOfMapping(process, mapping, link, vma.Fdflags, what);
             return status;
         }
 
         vma.Shmid = context.MemoryFiles.IdOfMapped(process, link, mapping.Name, stat, vma.Fdflags, what);
         return status | VmaStatus.Memfd;
     }
+
+    private static string Describe(in MemoryMapping mapping) => string.Create(CultureInfo.InvariantCulture, $"mapping {mapping.Start:x}-{mapping.End:x} {mapping.Name}");
+
+    private static void Refuse(DumpProcess process, in MemoryMapping mapping)
+    {
+        if ((mapping.Flags & Unsupported) == 0 && (mapping.Inode == 0 || !(mapping.Name.StartsWith("/SYSV", StringComparison.Ordinal) || IsOfKernel(mapping.Name)))) return;
+        string what = Describe(mapping);
+        if ((mapping.Flags & VmFlags.HugeTlb) != 0) throw process.Fail(ErrorCode.UnsupportedMemory, "hugetlb memory cannot be saved yet", "Run the program without reserved huge pages (transparent ones are fine)", what);
+        if ((mapping.Flags & NeverSaved) != 0) throw process.Fail(ErrorCode.UnsupportedMemory, "it maps a device's memory", "Let the program close that device before the dump", what);
+        if ((mapping.Flags & Watched) != 0) throw process.Fail(ErrorCode.UnsupportedMemory, "it is watched by a userfaultfd, which cannot be saved yet", null, what);
+        if ((mapping.Flags & VmFlags.ShadowStack) != 0) throw process.Fail(ErrorCode.UnsupportedMemory, "shadow stacks cannot be saved yet", "Start the program with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off", what);
+        if (IsOfKernel(mapping.Name)) throw process.Fail(ErrorCode.UnsupportedMemory, "memory shared with the kernel (io_uring, AIO, perf) cannot be saved yet", "Let the program use ordinary input/output (for MariaDB: --innodb-use-native-aio=0)", what);
+        throw process.Fail(ErrorCode.UnsupportedMemory, "System V shared memory cannot be saved yet: it comes with IPC namespaces", "Let the program use POSIX shared memory", what);
+    }
+
+    private static bool IsOfKernel(string name) => name.StartsWith("anon_inode:", StringComparison.Ordinal) || name.StartsWith("/[aio]", StringComparison.Ordinal);
 
     private static void AddFlags(VmaEntry vma, VmFlags flags)
     {

@@ -15,7 +15,7 @@ internal sealed class PageCopier : IDisposable
     public long Copy(DumpProcess process, List<PageRun> runs, int file, string fileName)
     {
         if (runs.Count == 0) return 0;
-        using OwnedFd memory = Sys.OpenOrThrow(process.Proc.Fd, "mem", O_RDONLY);
+        using var memory = new OwnedFd(!runs.Exists(run => run.Carefully) ? -1 : (int)Sys.OpenAt(process.Proc.Fd, "mem", O_RDONLY).OrThrow("open", $"/proc/{process.Pid}/mem"));
         return Copy(process, runs, memory.Fd, false, file, fileName);
     }
 

@@ -8,12 +8,16 @@ internal static class ElfBuildId
     private const int NoteType = 3; // NT_GNU_BUILD_ID
     private const int ProgramHeaderNote = 4; // PT_NOTE
 
-    /// <summary>The id's bytes (20 with most linkers); empty when the file is no 64-bit ELF file or has none.</summary>
-    public static byte[] Read(int fd)
+    /// <summary>The id's bytes (20 with most linkers); empty when the file is no 64-bit ELF file, has none, or cannot be read.</summary>
+    public static byte[] Read(int fd) => TryRead(fd) ?? [];
+
+    /// <summary>As <see cref="Read"/>; null when the file cannot be read through this descriptor.</summary>
+    public static byte[]? TryRead(int fd)
     {
-        var head = new byte[4096];
-        int length = Math.Max(0, Sys.PRead(fd, head, 0).Value);
-        ReadOnlySpan<byte> elf = head.AsSpan(0, length);
+        Span<byte> head = stackalloc byte[4096];
+        SysResult read = Sys.PRead(fd, head, 0);
+        if (read.Failed) return null;
+        ReadOnlySpan<byte> elf = head[..read.Value];
         if (elf.Length < 64 || !elf.StartsWith("\u007fELF\u0002\u0001"u8)) return [];
         ulong table = BinaryPrimitives.ReadUInt64LittleEndian(elf[32..]);
         int size = BinaryPrimitives.ReadUInt16LittleEndian(elf[54..]), count = BinaryPrimitives.ReadUInt16LittleEndian(elf[56..]);
@@ -25,8 +29,8 @@ internal static class ElfBuildId
             if (BinaryPrimitives.ReadUInt32LittleEndian(header) != ProgramHeaderNote) continue;
             ulong offset = BinaryPrimitives.ReadUInt64LittleEndian(header[8..]), bytes = BinaryPrimitives.ReadUInt64LittleEndian(header[32..]);
             var notes = new byte[Math.Min(bytes, 4096)];
-            int read = Math.Max(0, Sys.PRead(fd, notes, (long)offset).Value);
-            if (Find(notes.AsSpan(0, read)) is { } id) return id;
+            int got = Math.Max(0, Sys.PRead(fd, notes, (long)offset).Value);
+            if (Find(notes.AsSpan(0, got)) is { } id) return id;
         }
 
         return [];

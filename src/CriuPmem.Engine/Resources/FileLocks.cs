@@ -21,6 +21,9 @@ internal sealed class FileLocks(DumpContext context)
 
     private readonly Dictionary<(uint Kind, ulong Owner, ulong Device, ulong Inode, long Start, long End), (FileLockEntry Entry, bool Fits)> _locks = [];
 
+    // Pipes and sockets can be locked like any file, and hardly ever are: their inodes are looked for in one list of all locks.
+    private readonly Lazy<HashSet<ulong>> _lockedInodes = new(LockedInodes);
+
     /// <summary>True when a lease is on the file: whoever opens it breaks the lease.</summary>
     public static bool IsLeased(OpenFile file) => file.Info.Contains("LEASE", StringComparison.Ordinal);
 
@@ -28,6 +31,8 @@ internal sealed class FileLocks(DumpContext context)
     /// <exception cref="CheckpointException">There are some, and --file-locks was not given.</exception>
     public void Add(OpenFile file)
     {
+        if (file.Stat.Type is S_IFIFO or S_IFSOCK && !_lockedInodes.Value.Contains(file.Stat.st_ino)) return;
+        if (file.IsAnonymous || !file.Info.Contains("lock:", StringComparison.Ordinal)) return;
         foreach (string line in file.Info.Split('\n'))
         {
             if (!line.StartsWith("lock:", StringComparison.Ordinal)) continue;
@@ -125,6 +130,22 @@ internal sealed class FileLocks(DumpContext context)
             Len = end == long.MaxValue ? 0 : end - start + 1,
             Type = words[3] switch { "WRITE" => F_WRLCK, "READ" => F_RDLCK, _ => F_UNLCK },
         };
+    }
+
+    /// <summary>The inodes in /proc/locks: "1: FLOCK  ADVISORY  WRITE 4711 00:1b:39794 0 EOF".</summary>
+    private static HashSet<ulong> LockedInodes()
+    {
+        byte[] buffer = new byte[16 << 10];
+        SysResult read = Sys.ReadFile(AT_FDCWD, "/proc/locks", ref buffer);
+        var inodes = new HashSet<ulong>();
+        if (read.Failed) return inodes;
+        foreach (string word in LinuxText.Decode(buffer.AsSpan(0, read.Value)).Split([' ', '\n'], StringSplitOptions.RemoveEmptyEntries))
+        {
+            int colon = word.LastIndexOf(':');
+            if (colon > 0 && ulong.TryParse(word.AsSpan(colon + 1), CultureInfo.InvariantCulture, out ulong inode)) inodes.Add(inode);
+        }
+
+        return inodes;
     }
 
     private void Write()

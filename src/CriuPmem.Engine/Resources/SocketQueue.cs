@@ -9,6 +9,8 @@ internal static class SocketQueue
     private const int ControlBytes = 16 + SCM_MAX_FD * 4 + 64;
     private const int FirstBufferBytes = 256 << 10, MaxBufferBytes = 64 << 20;
 
+    private static byte[] s_buffer = []; // used by the tracer's thread alone
+
     /// <summary>One message, or a stretch of a stream.</summary>
     /// <param name="Data">Its bytes.</param>
     /// <param name="Descriptors">Descriptors that travel with it, now also in the engine's table.</param>
@@ -20,8 +22,11 @@ internal static class SocketQueue
     public static List<Packet> Peek(OpenFile file, UnixSocketInfo socket)
     {
         var packets = new List<Packet>();
+        // The count of a stream is that of its bytes, and nothing travels without one.
+        if (socket.Type == SOCK_STREAM && socket.ReceiveQueue == 0) return packets;
         int fd = file.Copy();
-        byte[] buffer = new byte[FirstBufferBytes];
+        if (s_buffer.Length == 0) s_buffer = new byte[FirstBufferBytes];
+        ref byte[] buffer = ref s_buffer;
         // Nothing there: the socket is not touched at all.
         if (Look(file, fd, buffer, out _) is null) return packets;
         Sys.GetOption(fd, SOL_SOCKET, SO_PEEK_OFF, out int before).OrThrow("getsockopt(SO_PEEK_OFF)", file.ToString());

@@ -33,7 +33,7 @@ internal sealed unsafe class TimerFd : FileKind
             // The kernel counts a periodic timer's expirations only when it is looked at: timerfd_gettime(2) does that.
             ulong* setting = stackalloc ulong[4];
             Syscall.Invoke(SyscallNumber.timerfd_gettime, file.Copy(), (long)setting).OrThrow("timerfd_gettime", file.ToString());
-            file.ReadInfo();
+            file.ForgetInfo();
             timer = Read(file);
         }
 

@@ -6,6 +6,9 @@ namespace CriuPmem.Kernel;
 /// <summary>Parses /proc/PID/maps and /proc/PID/smaps, which are the same but for what follows each line.</summary>
 internal static class SmapsParser
 {
+    [ThreadStatic]
+    private static byte[]? s_buffer;
+
     private static readonly Dictionary<ushort, VmFlags> s_codes = new()
     {
         [Code("mw")] = VmFlags.MayWrite,
@@ -47,7 +50,7 @@ internal static class SmapsParser
         SysResult opened = Sys.OpenAt(process.Fd, name, O_RDONLY);
         if (opened.Failed) return false;
         using var file = new OwnedFd(opened.Value);
-        var buffer = new byte[128 * 1024];
+        byte[] buffer = s_buffer ??= new byte[128 * 1024];
         for (int used = 0; ;)
         {
             if (used == buffer.Length) return false; // no line is that long

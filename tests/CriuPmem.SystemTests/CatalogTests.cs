@@ -12,7 +12,7 @@ public sealed class CatalogTests
         string[] sources = [.. Directory.GetFiles(Path.Combine(Machine.Top, "tests", "workloads"), "*.c")
             .Select(path => Path.GetFileNameWithoutExtension(path)).Order(StringComparer.Ordinal)];
         string[] listed = [.. Workload.All.Select(workload => workload.Program ?? workload.Name).Distinct()
-            .Order(StringComparer.Ordinal)];
+            .Concat(Workload.Refused).Order(StringComparer.Ordinal)];
         Assert.Equal(sources, listed);
     }
 

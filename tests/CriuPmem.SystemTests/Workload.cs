@@ -9,6 +9,9 @@ namespace CriuPmem.SystemTests;
 internal sealed record Workload(string Name, string Arguments = "", string Options = "", string? Program = null,
     int Rounds = 2)
 {
+    /// <summary>Programs in a state that cannot be saved, which tests of failures start.</summary>
+    public static IReadOnlyList<string> Refused { get; } = ["refused_unshared"];
+
     public static IReadOnlyList<Workload> All { get; } =
     [
         new("chroot_cwd"),

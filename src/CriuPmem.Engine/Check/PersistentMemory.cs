@@ -3,7 +3,6 @@ namespace CriuPmem.Engine.Check;
 /// <summary>Tells what kind of memory a directory's files lie on.</summary>
 public static unsafe class PersistentMemory
 {
-    private const long TMPFS_MAGIC = 0x01021994;
     private const int AT_EMPTY_PATH = 0x1000;
     private const ulong STATX_ATTR_DAX = 0x00200000;
     private const int O_RDWR = 2;

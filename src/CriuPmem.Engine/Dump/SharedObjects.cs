@@ -51,6 +51,7 @@ internal sealed class SharedObjects
             if (isNew) _first.Add(((Kind)kind, id), process);
         }
 
+        CheckThreads(process);
         CheckTimeNamespace(process);
         foreach ((string name, Action<TaskKobjIdsEntry, uint> set) in s_namespaces)
         {
@@ -99,6 +100,22 @@ internal sealed class SharedObjects
     }
 
     private uint IdOf(int pid, Kind kind, out bool isNew) => _objects[(int)kind].IdOf(pid, 0, () => _nextId[(int)kind]++, out isNew);
+
+    /// <summary>The images have one table of descriptors and one working directory for all threads of a process; unshare(2) can part them.</summary>
+    private static void CheckThreads(DumpProcess process)
+    {
+        foreach (DumpThread thread in process.Threads)
+        {
+            if (thread.IsLeader) continue;
+            foreach ((int kind, string what) in (ReadOnlySpan<(int, string)>)[(KCMP_FILES, "descriptor table"), (KCMP_FS, "working directory")])
+            {
+                if (Sys.Kcmp(process.Pid, thread.Task.Tid, kind).Raw == 0) continue;
+                throw process.Fail(
+                    ErrorCode.UnsupportedState, $"it has a {what} of its own (unshare(2)), apart from the other threads', which cannot be saved",
+                    "Let the program do that in a process of its own", $"thread {thread.Task.Tid}");
+            }
+        }
+    }
 
     /// <summary>A tree may live in a time namespace of its own, as restored ones often do; but in one.</summary>
     private void CheckTimeNamespace(DumpProcess process)

@@ -15,6 +15,7 @@ internal sealed class UnixSocketMaker : IDisposable
     private readonly UnixSkEntry[] _sockets;
     private readonly Dictionary<uint, UnixSkEntry> _byInode;
     private readonly Dictionary<uint, int> _files = []; // inode → O_PATH descriptor of the file that it is bound to
+    private readonly Dictionary<(uint Type, (uint Pid, uint Uid, uint Gid) Maker), Queue<(int First, int Second)>> _pairs = [];
     private readonly Dictionary<uint, int> _others = []; // inode → the other end, where that is not in the tree
 
     private UnixSocketMaker(RestoreContext context)
@@ -39,6 +40,11 @@ internal sealed class UnixSocketMaker : IDisposable
     {
         foreach (int fd in _files.Values) Sys.Close(fd);
         foreach (int fd in _others.Values) Sys.Close(fd);
+        foreach ((int first, int second) in _pairs.Values.SelectMany(pairs => pairs))
+        {
+            Sys.Close(first);
+            Sys.Close(second);
+        }
     }
 
     private int Fd(UnixSkEntry socket) => _context.Files.Open(socket.Id);
@@ -53,6 +59,7 @@ internal sealed class UnixSocketMaker : IDisposable
 
     private void Make()
     {
+        MakePairs();
         foreach (UnixSkEntry socket in _sockets.Where(socket => socket.State == TCP_LISTEN))
         {
             int fd = Bound(socket, socket.Deleted);
@@ -87,23 +94,59 @@ internal sealed class UnixSocketMaker : IDisposable
     }
 
     /// <summary>Who made the connection; the peer's images do not tell, and then it is the first that has the socket open.</summary>
-    private SocketCreator Creator(UnixSkEntry socket) => socket.HasPeerPid
-        ? new(_context, socket.PeerPid, socket.PeerUid, socket.PeerGid)
-        : new(_context, FirstWith(socket.Id), 0, 0);
+    private (uint Pid, uint Uid, uint Gid) MakerOf(UnixSkEntry socket) =>
+        socket.HasPeerPid ? (socket.PeerPid, socket.PeerUid, socket.PeerGid) : (FirstWith(socket.Id), 0, 0);
+
+    private SocketCreator Creator(UnixSkEntry socket)
+    {
+        (uint pid, uint uid, uint gid) = MakerOf(socket);
+        return new SocketCreator(_context, pid, uid, gid);
+    }
 
     private uint FirstWith(uint file) => (uint)(_context.Processes.Find(
         process => process.Ids is { } ids && _context.Contents.Fdinfos.TryGetValue(ids.FilesId, out IReadOnlyList<FdinfoEntry>? table) &&
             table.Any(descriptor => descriptor.Id == file))?.Pid ?? 0);
+
+    /// <summary>Makes all pairs ahead, those of one process in one go.</summary>
+    private void MakePairs()
+    {
+        var done = new HashSet<uint>();
+        var wanted = new Dictionary<(uint, (uint, uint, uint)), int>();
+        foreach (UnixSkEntry socket in _sockets)
+        {
+            if (!IsPair(socket) || !done.Add(socket.Ino)) continue;
+            done.Add(socket.Peer);
+            var key = (socket.Type, MakerOf(socket));
+            wanted[key] = wanted.GetValueOrDefault(key) + 1;
+        }
+
+        foreach (((uint type, (uint pid, uint uid, uint gid)) key, int count) in wanted)
+        {
+            var pairs = new (int, int)[count];
+            using (var creator = new SocketCreator(_context, key.Item2.pid, key.Item2.uid, key.Item2.gid)) creator.Pairs((int)key.type, pairs);
+            _pairs.Add(key, new Queue<(int, int)>(pairs));
+        }
+    }
+
+    /// <summary>True for an end of what socketpair(2) makes, or of what cannot be told from it.</summary>
+    private bool IsPair(UnixSkEntry socket)
+    {
+        if (socket.State == TCP_LISTEN) return false;
+        UnixSkEntry? peer = PeerOf(socket);
+        if (!Connects(socket)) return (peer is not null && peer.Peer == socket.Ino) || socket.PeerGone;
+        return peer?.State != TCP_LISTEN && !IsServerEnd(socket) && (peer is null || !IsServerEnd(peer));
+    }
+
+    private (int First, int Second) TakePair(UnixSkEntry socket) => _pairs[(socket.Type, MakerOf(socket))].Dequeue();
 
     /// <summary>Sockets without a connection, and datagram sockets, pairs among them.</summary>
     private void MakeLoose(UnixSkEntry socket)
     {
         if (_context.Files.IsOpen(socket.Id)) return;
         UnixSkEntry? peer = PeerOf(socket);
-        if ((peer is not null && peer.Peer == socket.Ino) || socket.PeerGone)
+        if (IsPair(socket))
         {
-            using SocketCreator creator = Creator(socket);
-            (int first, int second) = creator.Pair((int)socket.Type);
+            (int first, int second) = TakePair(socket);
             BindName(socket, first, socket.Deleted);
             _context.Files.Put(socket.Id, first);
             if (peer is null || peer == socket)
@@ -140,11 +183,10 @@ internal sealed class UnixSocketMaker : IDisposable
     {
         if (_context.Files.IsOpen(socket.Id)) return;
         UnixSkEntry? peer = PeerOf(socket);
-        bool serves = IsServerEnd(socket), peerServes = peer is not null && IsServerEnd(peer);
-        if (!serves && !peerServes)
+        bool serves = IsServerEnd(socket);
+        if (IsPair(socket))
         {
-            using SocketCreator creator = Creator(socket);
-            (int first, int second) = creator.Pair((int)socket.Type);
+            (int first, int second) = TakePair(socket);
             BindName(socket, first, socket.Deleted);
             if (peer is not null) BindName(peer, second, peer.Deleted);
             Put(socket, first, peer, second);

@@ -6,6 +6,8 @@ namespace CriuPmem.Engine.Restore;
 /// <remarks>The process must have no descriptor but the transport: what it receives lands at 0 and 1.</remarks>
 internal sealed class SocketCreator : IDisposable
 {
+    private const int PairsPerRound = 250; // the process may have no more than 1,024 descriptors yet
+
     private readonly RestoreContext _context;
     private readonly RestoreProcess? _process;
     private readonly RemoteCalls? _calls;
@@ -25,28 +27,44 @@ internal sealed class SocketCreator : IDisposable
         _calls.Flush();
     }
 
-    /// <summary>socketpair(2).</summary>
-    public (int First, int Second) Pair(int type)
+    /// <summary>socketpair(2), any number of times in few rounds.</summary>
+    /// <param name="type">SOCK_….</param>
+    /// <param name="pairs">Filled with descriptors of the engine's own.</param>
+    public void Pairs(int type, Span<(int First, int Second)> pairs)
     {
         if (_process is null)
         {
-            Sys.SocketPair(type, out int first, out int second).OrThrow("socketpair", "UNIX sockets");
-            return (first, second);
+            foreach (ref (int First, int Second) pair in pairs) Sys.SocketPair(type, out pair.First, out pair.Second).OrThrow("socketpair", "UNIX sockets");
+            return;
         }
 
-        RemoteAddress pair = _calls!.Batch.Reserve(16);
-        _calls.Must("socketpair", SyscallNumber.socketpair, AF_UNIX, type | SOCK_CLOEXEC, 0, pair);
-        (int a, int b) = _calls.RunAndKeep().At<(int, int)>(pair);
-        _calls.Batch.Clear();
         using var pidfd = new OwnedFd((int)Sys.PidfdOpen(_process.Pid).OrThrow("pidfd_open", _process.ToString()));
-        var result = (
-            (int)Sys.PidfdGetFd(pidfd.Fd, a).OrThrow("pidfd_getfd", _process.ToString()),
-            (int)Sys.PidfdGetFd(pidfd.Fd, b).OrThrow("pidfd_getfd", _process.ToString()));
-        _calls.Must("close", SyscallNumber.close, a);
-        _calls.Must("close", SyscallNumber.close, b);
-        _calls.Flush();
-        return result;
+        for (; !pairs.IsEmpty; pairs = pairs[Math.Min(pairs.Length, PairsPerRound)..]) Round(type, pairs[..Math.Min(pairs.Length, PairsPerRound)], pidfd.Fd);
     }
+
+    private void Round(int type, Span<(int First, int Second)> pairs, int pidfd)
+    {
+        var made = new RemoteAddress[pairs.Length];
+        for (int i = 0; i < pairs.Length; i++)
+        {
+            made[i] = _calls!.Batch.Reserve(8);
+            _calls.Must("socketpair", SyscallNumber.socketpair, AF_UNIX, type | SOCK_CLOEXEC, 0, made[i]);
+        }
+
+        SyscallBatch batch = _calls!.RunAndKeep();
+        for (int i = 0; i < pairs.Length; i++) pairs[i] = batch.At<(int, int)>(made[i]);
+        batch.Clear();
+        foreach (ref (int First, int Second) pair in pairs)
+        {
+            _calls.Must("close", SyscallNumber.close, pair.First);
+            _calls.Must("close", SyscallNumber.close, pair.Second);
+            pair = (Fetch(pidfd, pair.First), Fetch(pidfd, pair.Second));
+        }
+
+        _calls.Flush();
+    }
+
+    private int Fetch(int pidfd, int fd) => (int)Sys.PidfdGetFd(pidfd, fd).OrThrow("pidfd_getfd", _process!.ToString());
 
     /// <summary>listen(2).</summary>
     public void Listen(int fd, int backlog)

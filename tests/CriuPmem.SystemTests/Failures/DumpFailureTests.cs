@@ -45,6 +45,16 @@ public sealed class DumpFailureTests
         live.Stop();
     }
 
+    [Theory]
+    [InlineData("0", "descriptor table")]
+    [InlineData("1", "working directory")]
+    public void ThreadApartFromItsProcess(string kind, string what)
+    {
+        using var live = new LiveWorkload(new Workload("refused_unshared", kind));
+        EngineRun.DumpRefuses(live, live.NewImages("images"), "CP1202", what, "thread");
+        live.Stop();
+    }
+
     [Fact]
     public void ImagesDirectory_Missing()
     {

@@ -7,6 +7,9 @@ namespace CriuPmem.Images;
 /// <param name="Entries">The runs, in address order.</param>
 internal sealed record Pagemap(PagemapHead Head, IReadOnlyList<PagemapEntry> Entries)
 {
+    /// <summary>The size of a page, in bytes.</summary>
+    public const ulong PageBytes = 4096;
+
     /// <summary>Reads a page map.</summary>
     public static Pagemap Read(ImageReader reader)
     {

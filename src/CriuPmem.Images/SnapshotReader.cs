@@ -117,14 +117,34 @@ internal sealed class SnapshotReader
     }
 
     /// <summary>True if the snapshot continues an older one, to which its "parent" leads.</summary>
-    public bool HasParent()
+    /// <remarks>A link that leads nowhere is one, too: the chain is broken, not absent.</remarks>
+    public bool HasParent() => !Sys.Stat(_directoryFd, "parent", out _, Constants.AT_SYMLINK_NOFOLLOW).Failed;
+
+    /// <summary>Opens the snapshot that this one continues; false when it continues none.</summary>
+    public bool TryOpenParent([NotNullWhen(true)] out SnapshotReader? parent)
     {
-        SysResult opened = ImageFileCalls.OpenToRead(_directoryFd, "parent");
-        if (opened.Errno == Errno.ENOENT) return false;
+        parent = null;
+        SysResult opened = ImageFileCalls.OpenDirectory(_directoryFd, "parent");
+        if (opened.Errno == Errno.ENOENT && !HasParent()) return false;
         if (opened.Failed) throw Failure("open", "parent", opened.Errno);
-        ImageFileCalls.Close(opened.Value);
+        parent = new SnapshotReader(opened.Value, $"{_directoryName}/parent");
         return true;
     }
+
+    /// <summary>True when both lead to the same directory.</summary>
+    public bool IsSameDirectory(SnapshotReader other) =>
+        !Sys.Stat(_directoryFd, out FileStat own).Failed && !Sys.Stat(other._directoryFd, out FileStat theirs).Failed &&
+        own.st_dev == theirs.st_dev && own.st_ino == theirs.st_ino;
+
+    /// <summary>Closes the directory of a parent.</summary>
+    public void Close() => ImageFileCalls.Close(_directoryFd);
+
+    /// <summary>An exception about an image of this snapshot.</summary>
+    public CheckpointException Damaged(string fileName, string cause) => new(ErrorCode.ImageDamaged, cause)
+    {
+        Object = $"{_directoryName}/{fileName}",
+        Remedy = "Restore from another snapshot, or dump again.",
+    };
 
     private static List<T> ReadAll<T>(ImageReader reader) where T : class, IMessage<T>, new()
     {

@@ -16,6 +16,9 @@ internal static unsafe class ImageFileCalls
     public static SysResult OpenToRead(int directoryFd, string name) =>
         Open(directoryFd, name, CloseOnExec | NonBlocking, 0);
 
+    /// <summary>Opens a directory, or what a link to one leads to.</summary>
+    public static SysResult OpenDirectory(int directoryFd, string name) => Sys.OpenAt(directoryFd, name, O_RDONLY | O_DIRECTORY);
+
     /// <summary>Creates or empties a file for writing, mode 0600; refuses to follow a symbolic link (open(2)).</summary>
     /// <param name="directoryFd">The directory.</param>
     /// <param name="name">A plain file name.</param>

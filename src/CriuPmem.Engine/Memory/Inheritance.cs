@@ -21,8 +21,8 @@ internal sealed class Inheritance
     /// <summary>Pages compared.</summary>
     public long ComparedPages { get; private set; }
 
-    /// <summary>The runs that the child still has to read: address, bytes, place in the child's file.</summary>
-    public List<(ulong Address, ulong LengthBytes, ulong Offset)> Reads { get; } = [];
+    /// <summary>The runs that the child still has to read.</summary>
+    public List<SavedRun> Reads { get; } = [];
 
     /// <summary>The runs that the parent has and the child has not.</summary>
     public List<(ulong Address, ulong LengthBytes)> Drops { get; } = [];
@@ -41,11 +41,11 @@ internal sealed class Inheritance
         using PagesFile? own = PagesFile.TryOpen(context, child);
         if (theirs is null || own is null) return false;
         HashSet<ulong> same = SameMappings(parent, child);
-        foreach ((ulong start, ulong end, ulong offset) in own.Runs)
+        foreach (SavedRun run in own.Runs)
         {
-            for (ulong at = start; at < end; at += PageSize)
+            for (ulong at = run.Start; at < run.End; at += PageSize)
             {
-                if (theirs.TryFind(at, out ReadOnlySpan<byte> page) && page.SequenceEqual(own.PageAt(offset + (at - start))) && same.Count > 0 && IsIn(child, same, at)) return true;
+                if (theirs.TryFind(at, out ReadOnlySpan<byte> page) && page.SequenceEqual(own.PageAt(run, at)) && same.Count > 0 && IsIn(child, same, at)) return true;
             }
         }
 
@@ -66,28 +66,28 @@ internal sealed class Inheritance
 
     private void FindReads(RestoreProcess child, PagesFile? theirs, PagesFile own)
     {
-        foreach ((ulong start, ulong end, ulong offset) in own.Runs)
+        foreach (SavedRun run in own.Runs)
         {
-            bool kept = IsIn(child, _kept, start);
-            for (ulong at = start; at < end; at += PageSize)
+            bool kept = IsIn(child, _kept, run.Start);
+            for (ulong at = run.Start; at < run.End; at += PageSize)
             {
-                ReadOnlySpan<byte> page = own.PageAt(offset + (at - start));
+                ReadOnlySpan<byte> page = own.PageAt(run, at);
                 if (kept && theirs is not null && theirs.TryFind(at, out ReadOnlySpan<byte> inherited))
                 {
                     ComparedPages++;
                     if (inherited.SequenceEqual(page)) continue;
                 }
 
-                Append(at, offset + (at - start));
+                Append(new SavedRun(at, PageSize, run.Flags, run.File, run.Offset + (at - run.Start)));
             }
         }
     }
 
     private void FindDrops(RestoreProcess child, PagesFile theirs, PagesFile? own)
     {
-        foreach ((ulong start, ulong end, _) in theirs.Runs)
+        foreach (SavedRun run in theirs.Runs)
         {
-            for (ulong at = start; at < end; at += PageSize)
+            for (ulong at = run.Start; at < run.End; at += PageSize)
             {
                 if (!IsIn(child, _kept, at) || (own is not null && own.TryFind(at, out _))) continue;
                 if (Drops.Count > 0 && Drops[^1].Address + Drops[^1].LengthBytes == at) Drops[^1] = (Drops[^1].Address, Drops[^1].LengthBytes + PageSize);
@@ -96,19 +96,15 @@ internal sealed class Inheritance
         }
     }
 
-    private void Append(ulong address, ulong offset)
+    private void Append(SavedRun page)
     {
-        if (Reads.Count > 0)
+        if (Reads.Count > 0 && Reads[^1] is var last && last.End == page.Start && last.File == page.File && last.Offset + last.LengthBytes == page.Offset)
         {
-            (ulong last, ulong bytes, ulong from) = Reads[^1];
-            if (last + bytes == address && from + bytes == offset)
-            {
-                Reads[^1] = (last, bytes + PageSize, from);
-                return;
-            }
+            Reads[^1] = last with { LengthBytes = last.LengthBytes + page.LengthBytes };
+            return;
         }
 
-        Reads.Add((address, PageSize, offset));
+        Reads.Add(page);
     }
 
     private static bool CanInherit(RestoreProcess parent, RestoreProcess child) =>

@@ -15,11 +15,12 @@ internal sealed class MemoryRestore(RestoreContext context)
 {
     private const ulong HugePageBytes = 2 << 20;
     private const int VectorsPerCall = 512;
+    private const ulong MaxReadBytes = 1 << 30;
     private static readonly bool s_hugePages = !(ReadSetting("/sys/kernel/mm/transparent_hugepage/enabled") ?? "[never]").Contains("[never]", StringComparison.Ordinal);
 
     private readonly Dictionary<(uint Id, uint Flags), int> _received = []; // mapped file → descriptor in the process
     private int _receivedCount;
-    private int _pages; // descriptor of the pages file in the process
+    private int _firstPages; // descriptor of the first pages file in the process; the others follow
 
     /// <summary>Bytes of page contents brought back.</summary>
     public long RestoredBytes { get; private set; }
@@ -40,13 +41,13 @@ internal sealed class MemoryRestore(RestoreContext context)
         Inheritance inherited = parent is null ? Inheritance.None : Inheritance.Plan(context, parent, process);
         UnmapAllBut(calls, memory, inherited);
         if (!inherited.Any) MapVdso(process, calls);
-        Pagemap? pagemap = context.Contents.Pagemaps.GetValueOrDefault((uint)process.Pid);
-        ReceiveFiles(process, calls, pagemap);
+        SavedPages? pages = context.PagesOf(process);
+        ReceiveFiles(process, calls, pages);
         SetBounds(process, parent, calls); // now: a program file that is mapped cannot be set any more (EBUSY)
-        var filled = Filled(memory, pagemap);
+        var filled = Filled(memory, pages);
         Map(process, calls, memory, filled, inherited);
-        if (pagemap is not null && inherited.Any) FillDifferences(process, calls, pagemap, inherited);
-        else if (pagemap is not null) Fill(process, calls, pagemap);
+        if (pages is not null && inherited.Any) FillDifferences(process, calls, pages, inherited);
+        else if (pages is not null) Fill(process, calls, pages);
         Settle(calls, process, filled);
         if (_receivedCount > 0) calls.Must("close_range", SyscallNumber.close_range, 0, _receivedCount - 1, 0);
         calls.Flush();
@@ -92,7 +93,7 @@ internal sealed class MemoryRestore(RestoreContext context)
     }
 
     /// <summary>Sends in the files that are mapped, the program file and the pages file.</summary>
-    private void ReceiveFiles(RestoreProcess process, RemoteCalls calls, Pagemap? pagemap)
+    private void ReceiveFiles(RestoreProcess process, RemoteCalls calls, SavedPages? saved)
     {
         var fds = new List<int>();
         Want(process.Memory!.ExeFileId, O_RDONLY);
@@ -101,13 +102,8 @@ internal sealed class MemoryRestore(RestoreContext context)
             if (Is(vma, VmaStatus.FilePrivate | VmaStatus.FileShared)) Want((uint)vma.Shmid, vma.Fdflags);
         }
 
-        int pages = -1;
-        _pages = fds.Count;
-        if (pagemap is not null)
-        {
-            pages = context.Reader.OpenRaw(ImageKind.Pages, pagemap.Head.PagesId, out _);
-            fds.Add(pages);
-        }
+        _firstPages = fds.Count;
+        foreach (PagesSource file in saved?.Files ?? []) fds.Add(file.Open(out _));
 
         for (int first = 0; first < fds.Count; first += Transport.MaxPerMessage)
         {
@@ -116,7 +112,7 @@ internal sealed class MemoryRestore(RestoreContext context)
             context.Transport.Receive(calls, count);
         }
 
-        if (pages >= 0) Sys.Close(pages);
+        for (int i = _firstPages; i < fds.Count; i++) Sys.Close(fds[i]);
         _receivedCount = fds.Count;
 
         void Want(uint id, uint flags)
@@ -126,15 +122,14 @@ internal sealed class MemoryRestore(RestoreContext context)
     }
 
     /// <summary>The mappings (by their start) into which contents are read.</summary>
-    private static HashSet<ulong> Filled(MmEntry memory, Pagemap? pagemap)
+    private static HashSet<ulong> Filled(MmEntry memory, SavedPages? pages)
     {
         var filled = new HashSet<ulong>();
         int at = 0;
-        foreach (PagemapEntry run in pagemap?.Entries ?? [])
+        foreach (SavedRun run in pages?.Runs ?? [])
         {
-            ulong end = run.Vaddr + Pagemap.PagesOf(run) * PageSize;
-            while (at < memory.Vmas.Count && memory.Vmas[at].End <= run.Vaddr) at++;
-            for (int i = at; i < memory.Vmas.Count && memory.Vmas[i].Start < end; i++) filled.Add(memory.Vmas[i].Start);
+            while (at < memory.Vmas.Count && memory.Vmas[at].End <= run.Start) at++;
+            for (int i = at; i < memory.Vmas.Count && memory.Vmas[i].Start < run.End; i++) filled.Add(memory.Vmas[i].Start);
         }
 
         return filled;
@@ -184,37 +179,32 @@ internal sealed class MemoryRestore(RestoreContext context)
         }
     }
 
-    /// <summary>Reads the contents. Pages lie densely in the file, so one call fills many runs.</summary>
-    private void Fill(RestoreProcess process, RemoteCalls calls, Pagemap pagemap)
+    /// <summary>Reads the contents. Pages that follow one another in a file are read by one call, whatever runs they belong to.</summary>
+    private void Fill(RestoreProcess process, RemoteCalls calls, SavedPages pages)
     {
-        long fd = _pages;
-        ulong offset = 0;
         var vectors = new List<ulong>(VectorsPerCall * 2);
-        ulong pendingBytes = 0;
-        foreach (PagemapEntry run in pagemap.Entries)
+        ulong from = 0, next = 0; // places in the file: of the first byte collected, and behind the last
+        int file = 0;
+        foreach (SavedRun run in pages.Runs)
         {
-            PageFlags flags = Pagemap.FlagsOf(run);
-            ulong bytes = Pagemap.PagesOf(run) * PageSize;
-            if ((flags & PageFlags.Parent) != 0) throw process.Fail(ErrorCode.ImageUnsupported, "incremental images (with a parent) cannot be restored yet");
-            if ((flags & PageFlags.Present) == 0) continue;
-            if (VdsoOf(process, run)) // the kernel's own, mapped already
-            {
-                Read();
-                offset += bytes;
-                continue;
-            }
-
-            RestoredBytes += (long)bytes;
-            MakeHuge(calls, process, run.Vaddr, bytes);
+            if (VdsoOf(process, run)) continue; // the kernel's own, mapped already
+            RestoredBytes += (long)run.LengthBytes;
+            MakeHuge(calls, process, run.Start, run.LengthBytes);
             // Linux reads at most 2 GiB - 4 KiB in one call.
-            for (ulong done = 0; done < bytes;)
+            for (ulong done = 0; done < run.LengthBytes;)
             {
-                ulong part = Math.Min(bytes - done, 1 << 30);
-                vectors.Add(run.Vaddr + done);
+                if (run.File != file || run.Offset + done != next || next - from >= MaxReadBytes || vectors.Count == VectorsPerCall * 2)
+                {
+                    Read();
+                    file = run.File;
+                    from = next = run.Offset + done;
+                }
+
+                ulong part = Math.Min(run.LengthBytes - done, MaxReadBytes - (next - from));
+                vectors.Add(run.Start + done);
                 vectors.Add(part);
-                pendingBytes += part;
+                next += part;
                 done += part;
-                if (pendingBytes >= 1 << 30 || vectors.Count == VectorsPerCall * 2) Read();
             }
         }
 
@@ -225,37 +215,31 @@ internal sealed class MemoryRestore(RestoreContext context)
             if (vectors.Count == 0) return;
             calls.Room(vectors.Count * 8 + 16, 2);
             RemoteAddress list = calls.Batch.Data(MemoryMarshal.AsBytes(CollectionsMarshal.AsSpan(vectors)));
-            calls.Must("reading pages from the images", SyscallNumber.preadv, fd, list, vectors.Count / 2, (long)offset, 0);
-            offset += pendingBytes;
-            pendingBytes = 0;
+            calls.Must("reading pages from the images", SyscallNumber.preadv, _firstPages + file, list, vectors.Count / 2, (long)from, 0);
             vectors.Clear();
         }
     }
 
     /// <summary>Takes away what only the parent has, and reads only what differs from the parent's.</summary>
-    private void FillDifferences(RestoreProcess process, RemoteCalls calls, Pagemap pagemap, Inheritance inherited)
+    private void FillDifferences(RestoreProcess process, RemoteCalls calls, SavedPages pages, Inheritance inherited)
     {
-        long fd = _pages;
         foreach ((ulong address, ulong lengthBytes) in inherited.Drops)
         {
             calls.Must("madvise", SyscallNumber.madvise, (long)address, (long)lengthBytes, MADV_DONTNEED);
         }
 
         ulong read = 0;
-        foreach ((ulong address, ulong lengthBytes, ulong offset) in inherited.Reads)
+        foreach (SavedRun run in inherited.Reads)
         {
-            if (Is(VmaAt(process, address)!, VmaStatus.Vdso)) continue;
-            calls.Must("reading pages from the images", SyscallNumber.pread64, fd, (long)address, (long)lengthBytes, (long)offset);
-            read += lengthBytes;
+            if (VdsoOf(process, run)) continue;
+            calls.Must("reading pages from the images", SyscallNumber.pread64, _firstPages + run.File, (long)run.Start, (long)run.LengthBytes, (long)run.Offset);
+            read += run.LengthBytes;
         }
 
         RestoredBytes += (long)read;
         ComparedPages += inherited.ComparedPages;
-        SharedPages += (long)(pagemap.Entries.Aggregate(0UL, (sum, entry) => sum + Pagemap.PagesOf(entry)) - read / PageSize);
+        SharedPages += (long)((pages.TotalBytes - read) / PageSize);
     }
-
-    private static VmaEntry? VmaAt(RestoreProcess process, ulong address) =>
-        process.Memory!.Vmas.FirstOrDefault(vma => vma.Start <= address && address < vma.End);
 
     /// <summary>
     /// Has huge pages made before contents arrive: a fifth of the time, for the wholly filled stretches. MADV_COLLAPSE
@@ -275,11 +259,11 @@ internal sealed class MemoryRestore(RestoreContext context)
         calls.Try(SyscallNumber.madvise, (long)first, (long)(end - first), MADV_COLLAPSE);
     }
 
-    private static bool VdsoOf(RestoreProcess process, PagemapEntry run)
+    private static bool VdsoOf(RestoreProcess process, SavedRun run)
     {
         foreach (VmaEntry vma in process.Memory!.Vmas)
         {
-            if (Is(vma, VmaStatus.Vdso) && run.Vaddr >= vma.Start && run.Vaddr < vma.End) return true;
+            if (Is(vma, VmaStatus.Vdso) && run.Start >= vma.Start && run.Start < vma.End) return true;
         }
 
         return false;

@@ -1,66 +1,57 @@
 using CriuPmem.Engine.Restore;
 using CriuPmem.Images;
-using CriuPmem.Images.Messages;
 
 namespace CriuPmem.Engine.Memory;
 
 /// <summary>A process's saved pages, mapped read-only into the engine to be compared.</summary>
 internal sealed unsafe class PagesFile : IDisposable
 {
-    private readonly byte* _start;
-    private readonly ulong _lengthBytes;
-    private readonly (ulong Start, ulong End, ulong Offset)[] _runs;
+    private readonly SavedPages _pages;
+    private readonly (ulong Start, ulong LengthBytes)[] _maps; // by file
 
-    private PagesFile(byte* start, ulong lengthBytes, (ulong, ulong, ulong)[] runs)
+    private PagesFile(SavedPages pages)
     {
-        _start = start;
-        _lengthBytes = lengthBytes;
-        _runs = runs;
+        _pages = pages;
+        _maps = new (ulong, ulong)[pages.Files.Count];
     }
 
     /// <summary>Maps the pages of a process; null when it has none.</summary>
     public static PagesFile? TryOpen(RestoreContext context, RestoreProcess process)
     {
-        if (!context.Contents.Pagemaps.TryGetValue((uint)process.Pid, out Pagemap? pagemap)) return null;
-        var runs = new List<(ulong, ulong, ulong)>();
-        ulong offset = 0;
-        foreach (PagemapEntry entry in pagemap.Entries)
+        if (context.PagesOf(process) is not { Runs.Count: > 0 } pages) return null;
+        var file = new PagesFile(pages);
+        for (int i = 0; i < pages.Files.Count; i++)
         {
-            if ((Pagemap.FlagsOf(entry) & PageFlags.Present) == 0) continue;
-            ulong bytes = Pagemap.PagesOf(entry) * PageSize;
-            runs.Add((entry.Vaddr, entry.Vaddr + bytes, offset));
-            offset += bytes;
+            int fd = pages.Files[i].Open(out long lengthBytes);
+            SysResult mapped = lengthBytes == 0 ? default : Sys.Mmap(0, (ulong)lengthBytes, PROT_READ, MAP_SHARED, fd, 0);
+            Sys.Close(fd);
+            if (lengthBytes != 0) file._maps[i] = ((ulong)mapped.OrThrow("mmap", pages.Files[i].Name), (ulong)lengthBytes);
         }
 
-        if (offset == 0) return null;
-        int fd = context.Reader.OpenRaw(ImageKind.Pages, pagemap.Head.PagesId, out _);
-        SysResult mapped = Sys.Mmap(0, offset, PROT_READ, MAP_SHARED, fd, 0);
-        Sys.Close(fd);
-        return new PagesFile((byte*)mapped.OrThrow("mmap", ImageKind.Pages.FileName(pagemap.Head.PagesId)), offset, [.. runs]);
+        return file;
     }
 
-    /// <summary>The runs of pages: first address, address after the last, place in the file.</summary>
-    public ReadOnlySpan<(ulong Start, ulong End, ulong Offset)> Runs => _runs;
+    /// <summary>The runs of pages, in ascending order.</summary>
+    public IReadOnlyList<SavedRun> Runs => _pages.Runs;
 
-    /// <summary>A page by its place in the file.</summary>
-    public ReadOnlySpan<byte> PageAt(ulong offset) => new(_start + offset, (int)PageSize);
+    /// <summary>The page at an address within a run.</summary>
+    public ReadOnlySpan<byte> PageAt(SavedRun run, ulong address) => new((byte*)_maps[run.File].Start + run.Offset + (address - run.Start), (int)PageSize);
 
     /// <summary>The page at an address of the process; false when it was not saved.</summary>
     public bool TryFind(ulong address, out ReadOnlySpan<byte> page)
     {
-        int low = 0, high = _runs.Length;
-        while (low < high)
-        {
-            int middle = (low + high) / 2;
-            if (_runs[middle].End <= address) low = middle + 1;
-            else high = middle;
-        }
-
-        bool found = low < _runs.Length && _runs[low].Start <= address;
-        page = found ? PageAt(_runs[low].Offset + (address - _runs[low].Start)) : default;
+        int at = _pages.FirstAbove(address);
+        bool found = at < Runs.Count && Runs[at].Start <= address;
+        page = found ? PageAt(Runs[at], address) : default;
         return found;
     }
 
     /// <inheritdoc />
-    public void Dispose() => Sys.Munmap((ulong)_start, _lengthBytes);
+    public void Dispose()
+    {
+        foreach ((ulong start, ulong lengthBytes) in _maps)
+        {
+            if (lengthBytes != 0) Sys.Munmap(start, lengthBytes);
+        }
+    }
 }

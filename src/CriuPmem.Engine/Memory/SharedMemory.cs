@@ -2,7 +2,6 @@ using System.Globalization;
 using CriuPmem.Engine.Dump;
 using CriuPmem.Engine.Restore;
 using CriuPmem.Images;
-using CriuPmem.Images.Messages;
 
 namespace CriuPmem.Engine.Memory;
 
@@ -50,25 +49,28 @@ internal sealed unsafe class SharedMemory(DumpContext context)
     /// <returns>Bytes brought back.</returns>
     public static long Restore(RestoreContext context, ulong id, int fd)
     {
-        if (!context.Contents.SharedPagemaps.TryGetValue(id, out Pagemap? pagemap)) return 0;
+        if (context.PagesOfShared(id) is not { Runs.Count: > 0 } pages) return 0;
         string name = ImageKind.PagemapShmem.FileName((long)id);
         Sys.Stat(fd, out FileStat stat).OrThrow("fstat", name);
-        using var pages = new OwnedFd(context.Reader.OpenRaw(ImageKind.Pages, pagemap.Head.PagesId, out long lengthBytes));
+        long restored = 0;
+        for (int file = 0; file < pages.Files.Count; file++) restored += RestoreFrom(pages, file, fd, stat.st_size, name);
+        return restored;
+    }
+
+    private static long RestoreFrom(SavedPages pages, int file, int fd, long sizeBytes, string name)
+    {
+        using var source = new OwnedFd(pages.Files[file].Open(out long lengthBytes));
         if (lengthBytes == 0) return 0;
-        byte* start = (byte*)Sys.Mmap(0, (ulong)lengthBytes, PROT_READ, MAP_SHARED, pages.Fd, 0).OrThrow("mmap", ImageKind.Pages.FileName(pagemap.Head.PagesId));
+        byte* start = (byte*)Sys.Mmap(0, (ulong)lengthBytes, PROT_READ, MAP_SHARED, source.Fd, 0).OrThrow("mmap", pages.Files[file].Name);
+        long restored = 0;
         try
         {
-            long at = 0, restored = 0;
-            foreach (PagemapEntry run in pagemap.Entries)
+            foreach (SavedRun run in pages.Runs)
             {
-                PageFlags flags = Pagemap.FlagsOf(run);
-                if ((flags & PageFlags.Parent) != 0) throw new CheckpointException(ErrorCode.ImageUnsupported, "incremental images (with a parent) cannot be restored yet") { Object = name };
-                if ((flags & PageFlags.Present) == 0) continue;
-                long bytes = (long)(Pagemap.PagesOf(run) * PageSize);
-                // The last page may reach beyond the end of the file.
-                long inside = Math.Min(bytes, stat.st_size - (long)run.Vaddr);
-                Write(fd, start + at, inside, (long)run.Vaddr, name);
-                at += bytes;
+                if (run.File != file) continue;
+                // The last page may reach beyond the end of the object.
+                long inside = Math.Min((long)run.LengthBytes, sizeBytes - (long)run.Start);
+                Write(fd, start + run.Offset, inside, (long)run.Start, name);
                 restored += Math.Max(0, inside);
             }
 

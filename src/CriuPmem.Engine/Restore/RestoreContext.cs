@@ -8,6 +8,8 @@ namespace CriuPmem.Engine.Restore;
 /// <summary>What the parts of one restore share.</summary>
 internal sealed class RestoreContext : IDisposable
 {
+    private readonly Dictionary<int, SavedPages> _pages = [];
+
     /// <summary>Creates the context of one restore from checked images.</summary>
     public RestoreContext(RestoreOptions options, SnapshotReader reader, SnapshotContents contents)
     {
@@ -20,6 +22,7 @@ internal sealed class RestoreContext : IDisposable
         OwnSession = stat.SessionId;
         OwnGroup = stat.GroupId;
         LastCapability = Sys.ReadNumber("/proc/sys/kernel/cap_last_cap", 40);
+        Chain = new SnapshotChain(reader);
         Files = new FileOpener(this);
         Remapped = new RemappedFiles(this);
         Transport = new Transport();
@@ -33,6 +36,23 @@ internal sealed class RestoreContext : IDisposable
 
     /// <summary>The images.</summary>
     public SnapshotReader Reader { get; }
+
+    /// <summary>The images and those that they continue.</summary>
+    public SnapshotChain Chain { get; }
+
+    /// <summary>The saved pages of a process; null when it shares another's memory, or has none.</summary>
+    public SavedPages? PagesOf(RestoreProcess process)
+    {
+        if (_pages.TryGetValue(process.Pid, out SavedPages? pages)) return pages;
+        if (!Contents.Pagemaps.TryGetValue((uint)process.Pid, out Pagemap? map)) return null;
+        pages = Chain.Resolve(ImageKind.Pagemap, process.Pid, map);
+        _pages.Add(process.Pid, pages);
+        return pages;
+    }
+
+    /// <summary>The saved pages of a shared object (shmid); null when it has none.</summary>
+    public SavedPages? PagesOfShared(ulong id) =>
+        Contents.SharedPagemaps.TryGetValue(id, out Pagemap? map) ? Chain.Resolve(ImageKind.PagemapShmem, (long)id, map) : null;
 
     /// <summary>Their messages.</summary>
     public SnapshotContents Contents { get; }
@@ -118,6 +138,7 @@ internal sealed class RestoreContext : IDisposable
         MemoryFiles.Dispose();
         Remapped.Dispose();
         Transport.Dispose();
+        Chain.Dispose();
         foreach (RestoreProcess process in Processes) process.Dispose();
         foreach ((long fd, _, _) in Owners) Sys.Close((int)fd);
     }

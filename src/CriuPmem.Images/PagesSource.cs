@@ -1,0 +1,15 @@
+namespace CriuPmem.Images;
+
+/// <summary>A pages file of a snapshot, or of one that it continues.</summary>
+/// <param name="Reader">The snapshot that has it.</param>
+/// <param name="PagesId">The number in its name.</param>
+internal sealed record PagesSource(SnapshotReader Reader, uint PagesId)
+{
+    /// <summary>Its name in that directory.</summary>
+    public string Name => ImageKind.Pages.FileName(PagesId);
+
+    /// <summary>Opens it for reading.</summary>
+    /// <param name="lengthBytes">Its length.</param>
+    /// <returns>A descriptor that the caller owns.</returns>
+    public int Open(out long lengthBytes) => Reader.OpenRaw(ImageKind.Pages, PagesId, out lengthBytes);
+}

@@ -1,0 +1,24 @@
+namespace CriuPmem.Images;
+
+/// <summary>The saved pages of one address space or shared object, wherever in a chain of snapshots their contents lie.</summary>
+/// <param name="Files">The pages files that are needed; the snapshot's own is the first.</param>
+/// <param name="Runs">The pages, in ascending order, without overlaps.</param>
+internal sealed record SavedPages(IReadOnlyList<PagesSource> Files, IReadOnlyList<SavedRun> Runs)
+{
+    /// <summary>Their sum, in bytes.</summary>
+    public ulong TotalBytes => Runs.Aggregate(0UL, (sum, run) => sum + run.LengthBytes);
+
+    /// <summary>The index of the first run that ends above <paramref name="address"/>; the count when there is none.</summary>
+    public int FirstAbove(ulong address)
+    {
+        int low = 0, high = Runs.Count;
+        while (low < high)
+        {
+            int middle = (low + high) / 2;
+            if (Runs[middle].End <= address) low = middle + 1;
+            else high = middle;
+        }
+
+        return low;
+    }
+}

@@ -1,0 +1,136 @@
+using CriuPmem.Images.Messages;
+using CriuPmem.Kernel;
+
+namespace CriuPmem.Images;
+
+/// <summary>A snapshot and those that it continues ("parent" in each directory leads to the one before).</summary>
+/// <remarks>
+/// A page map says of pages that nobody has written since the last round only that they are in the parent:
+/// <code>
+/// DIR/            pagemap: 0-3 in parent, 4 here        pages: 4'
+/// DIR/parent/     pagemap: 0-1 here, 2-4 in parent      pages: 0 1
+/// …/parent/       pagemap: 0-4 here                     pages: 0 1 2 3 4      →  0 1 | 2 3 | 4'
+/// </code>
+/// Resolving follows them down, and says of each run in which file it lies.
+/// </remarks>
+internal sealed class SnapshotChain : IDisposable
+{
+    private const int MaxLayers = 4096;
+
+    private readonly List<SnapshotReader> _layers;
+    private readonly List<SnapshotReader> _opened = [];
+
+    /// <summary>Opens the chain from its newest snapshot on.</summary>
+    /// <exception cref="CheckpointException">A parent is missing, or leads in a circle.</exception>
+    public SnapshotChain(SnapshotReader newest)
+    {
+        _layers = [newest];
+        try
+        {
+            while (_layers[^1].TryOpenParent(out SnapshotReader? parent))
+            {
+                _opened.Add(parent);
+                if (_layers.Exists(layer => layer.IsSameDirectory(parent)) || _layers.Count == MaxLayers)
+                {
+                    throw parent.Damaged("parent", "the chain of parents leads in a circle, or is longer than any can be");
+                }
+
+                _layers.Add(parent);
+            }
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The snapshots, the newest first.</summary>
+    public IReadOnlyList<SnapshotReader> Layers => _layers;
+
+    /// <summary>The saved pages of an object, by its page map in the newest snapshot.</summary>
+    /// <param name="kind"><see cref="ImageKind.Pagemap"/> or <see cref="ImageKind.PagemapShmem"/>.</param>
+    /// <param name="id">The number in the page map's name.</param>
+    /// <param name="newest">That page map.</param>
+    /// <exception cref="CheckpointException">Pages are missing in a parent.</exception>
+    public SavedPages Resolve(ImageKind kind, long id, Pagemap newest)
+    {
+        var files = new List<PagesSource>();
+        return new SavedPages(files, Resolve(kind, id, newest, 0, files));
+    }
+
+    /// <inheritdoc />
+    public void Dispose()
+    {
+        foreach (SnapshotReader reader in _opened) reader.Close();
+        _opened.Clear();
+    }
+
+    private List<SavedRun> Resolve(ImageKind kind, long id, Pagemap map, int layer, List<PagesSource> files)
+    {
+        int file = files.Count;
+        files.Add(new PagesSource(_layers[layer], map.Head.PagesId));
+        var runs = new List<SavedRun>(map.Entries.Count);
+        List<SavedRun>? older = null;
+        ulong offset = 0, last = 0;
+        foreach (PagemapEntry entry in map.Entries)
+        {
+            ulong start = entry.Vaddr, bytes = Pagemap.PagesOf(entry) * Pagemap.PageBytes;
+            PageFlags flags = Pagemap.FlagsOf(entry);
+            if (start < last || start + bytes < start) throw _layers[layer].Damaged(kind.FileName(id), $"0x{start:x} is out of order");
+            last = start + bytes;
+            if ((flags & PageFlags.Present) != 0)
+            {
+                runs.Add(new SavedRun(start, bytes, flags & ~PageFlags.Parent, file, offset));
+                offset += bytes;
+            }
+            else if ((flags & PageFlags.Parent) != 0)
+            {
+                older ??= Older(kind, id, layer, files);
+                Take(older, start, bytes, runs, kind, id, layer);
+            }
+        }
+
+        CheckLength(files[file], offset);
+        return runs;
+    }
+
+    private List<SavedRun> Older(ImageKind kind, long id, int layer, List<PagesSource> files)
+    {
+        if (layer + 1 >= _layers.Count) throw _layers[layer].Damaged(kind.FileName(id), "pages in a parent snapshot, to which no \"parent\" leads");
+        using ImageReader image = _layers[layer + 1].Open(kind, id);
+        return Resolve(kind, id, Pagemap.Read(image), layer + 1, files);
+    }
+
+    private void Take(List<SavedRun> older, ulong start, ulong bytes, List<SavedRun> runs, ImageKind kind, long id, int layer)
+    {
+        int low = 0, high = older.Count;
+        while (low < high)
+        {
+            int middle = (low + high) / 2;
+            if (older[middle].End <= start) low = middle + 1;
+            else high = middle;
+        }
+
+        for (ulong at = start, end = start + bytes; at < end;)
+        {
+            if (low == older.Count || older[low].Start > at)
+            {
+                throw _layers[layer + 1].Damaged(kind.FileName(id), $"the page at 0x{at:x} is missing, which a later snapshot leaves to this one");
+            }
+
+            SavedRun from = older[low++];
+            ulong stop = Math.Min(end, from.End);
+            runs.Add(new SavedRun(at, stop - at, from.Flags, from.File, from.Offset + (at - from.Start)));
+            at = stop;
+        }
+    }
+
+    private static void CheckLength(PagesSource file, ulong neededBytes)
+    {
+        if (neededBytes == 0) return;
+        long lengthBytes = file.Reader.LengthOf(ImageKind.Pages, file.PagesId);
+        if (lengthBytes >= 0 && (ulong)lengthBytes >= neededBytes) return;
+        throw file.Reader.Damaged(file.Name, lengthBytes < 0 ? "the image is missing" : $"{lengthBytes} bytes, where its page map counts {neededBytes}");
+    }
+}

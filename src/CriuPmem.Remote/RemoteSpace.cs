@@ -77,6 +77,13 @@ internal sealed class RemoteSpace : IDisposable
         Sys.Ptrace(PTRACE_CONT, task.Tid).OrThrow("ptrace(CONT)", $"task {task.Tid}");
     }
 
+    /// <summary>Lets go of a task, which runs <see cref="Batch"/> by itself and does not come back (exit_group(2)).</summary>
+    public void Leave(Tracee task)
+    {
+        Batch.Load(task, EndSignal);
+        task.Detach();
+    }
+
     /// <summary>Unmaps the scratch mapping by a single call of <paramref name="task"/>, which then stands stopped.</summary>
     public void Remove(Tracee task)
     {

@@ -17,7 +17,7 @@ internal static unsafe class Seed
     public static RemoteAddress SyscallInstruction => new(LoadAddress + HeaderBytes + 5);
 
     /// <summary>Makes a process with pid <paramref name="pid"/>, seizes it and waits until it stands.</summary>
-    /// <param name="pid">The pid it shall have.</param>
+    /// <param name="pid">The pid it shall have; 0 for any.</param>
     /// <param name="cloneFlags">CLONE_PARENT, CLONE_NEW… or 0.</param>
     /// <returns>The new task, its registers loaded.</returns>
     /// <exception cref="CheckpointException">The pid is in use, or the kernel refuses.</exception>
@@ -39,6 +39,9 @@ internal static unsafe class Seed
         }
     }
 
+    /// <summary>As <see cref="Spawn"/>, with any pid.</summary>
+    public static Tracee SpawnAnywhere() => Spawn(0, 0);
+
     private static int Clone(delegate* unmanaged<SpawnRequest*, long> spawn, int pid, ulong cloneFlags, int program)
     {
         int* setTid = stackalloc int[1] { pid };
@@ -50,8 +53,8 @@ internal static unsafe class Seed
         {
             flags = CLONE_VM | CLONE_VFORK | cloneFlags,
             exit_signal = (cloneFlags & CLONE_PARENT) == 0 ? (ulong)SIGCHLD : 0,
-            set_tid = (ulong)setTid,
-            set_tid_size = 1,
+            set_tid = pid == 0 ? 0 : (ulong)setTid,
+            set_tid_size = pid == 0 ? 0u : 1,
         };
         var request = new SpawnRequest
         {

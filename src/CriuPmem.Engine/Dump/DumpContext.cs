@@ -7,8 +7,6 @@ namespace CriuPmem.Engine.Dump;
 /// <summary>What the parts of one dump share.</summary>
 internal sealed class DumpContext : IDisposable
 {
-    private uint _lastPagesId;
-
     /// <summary>Creates the context of one dump.</summary>
     public DumpContext(DumpOptions options, FrozenTree tree, SnapshotWriter snapshot)
     {
@@ -90,6 +88,6 @@ internal sealed class DumpContext : IDisposable
         Terminals.Dispose();
     }
 
-    /// <summary>The number of the next pages file.</summary>
-    public uint NextPagesId() => ++_lastPagesId;
+    /// <summary>The numbers of the pages files.</summary>
+    public PagesIds PagesIds { get; } = new();
 }

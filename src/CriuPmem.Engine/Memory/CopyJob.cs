@@ -4,7 +4,7 @@ using CriuPmem.Engine.Dump;
 namespace CriuPmem.Engine.Memory;
 
 /// <summary>Pages of one process (or of one file) on their way into one pages file, shared out to the workers.</summary>
-internal sealed class CopyJob(DumpProcess process, List<CopyPiece> pieces, int source, bool isFile, int file, string fileName)
+internal sealed class CopyJob(DumpProcess process, List<CopyPiece> pieces, int source, CopySource kind, int file, string fileName)
 {
     private int _next;
 
@@ -14,8 +14,8 @@ internal sealed class CopyJob(DumpProcess process, List<CopyPiece> pieces, int s
     /// <summary>/proc/PID/mem, or the file that is read.</summary>
     public int Source => source;
 
-    /// <summary>The source is a file: what its last page has beyond its end becomes zeros.</summary>
-    public bool IsFile => isFile;
+    /// <summary>What kind of source it is.</summary>
+    public CopySource Kind => kind;
 
     /// <summary>The pages file.</summary>
     public int File => file;

@@ -72,7 +72,11 @@ internal sealed unsafe class CopyWorker : IDisposable
             local[0] = (ulong)to;
             local[1] = bytes;
             SysResult read = Syscall.Invoke(SyscallNumber.process_vm_readv, job.Pid, (long)local, 1, (long)_remote, count);
-            if ((ulong)read.Raw != bytes)
+            if ((ulong)read.Raw != bytes && job.Kind == CopySource.RunningProcess)
+            {
+                FetchWhatIsLeft(job, pieces[..count], to);
+            }
+            else if ((ulong)read.Raw != bytes)
             {
                 job.Fail("its memory cannot be read", read.Errno, pieces[0].Address);
                 return false;
@@ -90,7 +94,13 @@ internal sealed unsafe class CopyWorker : IDisposable
         for (int done = 0; done < piece.LengthBytes;)
         {
             SysResult read = Syscall.Invoke(SyscallNumber.pread64, job.Source, (long)(to + done), piece.LengthBytes - done, (long)piece.Address + done);
-            if (read.Raw == 0 && job.IsFile) // the rest of the last page
+            if (read.Raw <= 0 && job.Kind == CopySource.RunningProcess)
+            {
+                FetchPages(job, piece, to);
+                return true;
+            }
+
+            if (read.Raw == 0 && job.Kind == CopySource.File) // the rest of the last page
             {
                 new Span<byte>(to + done, piece.LengthBytes - done).Clear();
                 return true;
@@ -106,6 +116,25 @@ internal sealed unsafe class CopyWorker : IDisposable
         }
 
         return true;
+    }
+
+    /// <summary>The program has unmapped or protected something: piece by piece, and page by page where that fails.</summary>
+    private static void FetchWhatIsLeft(CopyJob job, ReadOnlySpan<CopyPiece> pieces, byte* to)
+    {
+        foreach (CopyPiece piece in pieces)
+        {
+            FetchCarefully(job, piece, to);
+            to += piece.LengthBytes;
+        }
+    }
+
+    private static void FetchPages(CopyJob job, CopyPiece piece, byte* to)
+    {
+        for (int done = 0; done < piece.LengthBytes; done += (int)PageSize)
+        {
+            SysResult read = Syscall.Invoke(SyscallNumber.pread64, job.Source, (long)(to + done), (long)PageSize, (long)piece.Address + done);
+            if (read.Raw != (long)PageSize) new Span<byte>(to + done, (int)PageSize).Clear();
+        }
     }
 
     private bool Store(CopyJob job, long offset, int bytes)

@@ -1,93 +1,50 @@
 using CriuPmem.Engine.Dump;
 using CriuPmem.Images;
-using CriuPmem.Images.Messages;
 
 namespace CriuPmem.Engine.Memory;
 
 /// <summary>Saves the pages of every process that are its own: pagemap-PID.img and pages-N.img.</summary>
-/// <remarks>
-/// Saved are anonymous pages, private copies of file pages, and pages in swap. Not saved are pages never touched, the zero
-/// page, and pages that their file still has.
-/// </remarks>
-internal sealed class MemoryDump(DumpContext context) : IDisposable
+internal sealed class MemoryDump(SnapshotWriter snapshot, string directory, PagesIds ids) : IDisposable
 {
-    private readonly PageScanner _scanner = new();
+    private readonly PagePlanner _planner = new();
+    private readonly PageCopier _copier = new();
 
     /// <summary>Pages written.</summary>
     public long WrittenPages { get; private set; }
 
+    /// <summary>Pages left to an earlier snapshot.</summary>
+    public long ParentPages { get; private set; }
+
     /// <summary>Pages looked at.</summary>
-    public long ScannedPages => _scanner.ScannedPages;
+    public long ScannedPages => _planner.ScannedPages;
 
-    /// <summary>Saves one process's pages.</summary>
-    public void Save(DumpProcess process, PageCopier copier)
+    /// <summary>Copies pages of everything.</summary>
+    public PageCopier Copier => _copier;
+
+    /// <summary>Plans what is saved of a process; see <see cref="PagePlanner.Plan"/>.</summary>
+    public PagePlan Plan(DumpProcess process, WriteTracker? tracker, SavedPages? earlier, bool protect) => _planner.Plan(process, tracker, earlier, protect);
+
+    /// <summary>Saves one process's pages as planned.</summary>
+    /// <param name="process">The process.</param>
+    /// <param name="plan">What is saved.</param>
+    /// <param name="running">It runs meanwhile: pages that are gone become zeros, since nobody will ask for them.</param>
+    public void Save(DumpProcess process, PagePlan plan, bool running = false)
     {
-        List<PageRun> runs = Runs(process);
-        uint pagesId = context.NextPagesId();
-        using (var pagemap = new PagemapWriter(context.Snapshot, ImageKind.Pagemap, process.Pid, pagesId))
+        uint pagesId = ids.Next();
+        using (var pagemap = new PagemapWriter(snapshot, ImageKind.Pagemap, process.Pid, pagesId))
         {
-            foreach (PageRun run in runs) pagemap.Add(run.Start, run.LengthBytes / PageSize, (PageFlags)run.Flags);
+            foreach (PageRun run in plan.Runs) pagemap.Add(run.Start, run.LengthBytes / PageSize, (PageFlags)run.Flags);
         }
 
-        int pages = context.Snapshot.OpenRaw(ImageKind.Pages, pagesId, truncate: true);
-        try
-        {
-            WrittenPages += copier.Copy(process, runs, pages, $"{context.Options.ImagesDirectory}/{ImageKind.Pages.FileName(pagesId)}");
-        }
-        finally
-        {
-            Sys.Close(pages);
-        }
+        using var pages = new OwnedFd(snapshot.OpenRaw(ImageKind.Pages, pagesId, truncate: true));
+        WrittenPages += _copier.Copy(process, plan.Stored, pages.Fd, $"{directory}/{ImageKind.Pages.FileName(pagesId)}", running);
+        ParentPages += plan.ParentPages;
     }
 
     /// <inheritdoc />
-    public void Dispose() => _scanner.Dispose();
-
-    private List<PageRun> Runs(DumpProcess process)
+    public void Dispose()
     {
-        var runs = new List<PageRun>();
-        var guards = new List<VmaEntry>();
-        using OwnedFd pagemap = Sys.OpenOrThrow(process.Proc.Fd, "pagemap", O_RDONLY);
-        var sharing = process.Mappings.Where(mapping => mapping.MayShareCopies).Select(mapping => mapping.Start).ToHashSet();
-        int next = 0;
-        // One scan of the whole address space; what it finds is then cut at the borders of the mappings.
-        _scanner.OwnPages(pagemap.Fd, 0, TaskSize, (start, end, isGuard) =>
-        {
-            if (isGuard)
-            {
-                guards.Add(new VmaEntry { Start = start, End = end, Pgoff = 0, Shmid = 0, Prot = 0, Flags = 0, Status = (uint)VmaStatus.Guard, Fd = -1 });
-                return;
-            }
-
-            while (next < process.Memory.Vmas.Count && process.Memory.Vmas[next].End <= start) next++;
-            for (int i = next; i < process.Memory.Vmas.Count && process.Memory.Vmas[i].Start < end; i++)
-            {
-                VmaEntry vma = process.Memory.Vmas[i];
-                uint flags = Wanted(vma);
-                if (flags == 0) continue;
-                bool carefully = (vma.Prot & PROT_READ) == 0 || sharing.Contains(vma.Start);
-                runs.Add(new PageRun(Math.Max(start, vma.Start), Math.Min(end, vma.End), flags, carefully));
-            }
-        });
-        // The vDSO's pages are the kernel's, but another kernel's restore needs to see this one's code.
-        foreach (VmaEntry vma in process.Memory.Vmas)
-        {
-            if (((VmaStatus)vma.Status & VmaStatus.Vdso) != 0) runs.Add(new PageRun(vma.Start, vma.End, (uint)PageFlags.Present, false));
-        }
-
-        process.Memory.Vmas.AddRange(guards); // behind the mappings that they lie in
-        runs.Sort((a, b) => a.Start.CompareTo(b.Start));
-        return runs;
-    }
-
-    /// <summary>The page map flags with which a mapping's own pages are saved; 0 when they are not.</summary>
-    private static uint Wanted(VmaEntry vma)
-    {
-        var status = (VmaStatus)vma.Status;
-        if ((status & (VmaStatus.Vsyscall | VmaStatus.Vvar | VmaStatus.Vdso)) != 0) return 0;
-        if ((status & VmaStatus.FilePrivate) != 0) return (uint)PageFlags.Present;
-        if ((status & VmaStatus.AnonPrivate) == 0) return 0;
-        // Locked memory is populated by mlock and must not be left to a later fault.
-        return (uint)((vma.Flags & MAP_LOCKED) != 0 ? PageFlags.Present : PageFlags.Present | PageFlags.Lazy);
+        _planner.Dispose();
+        _copier.Dispose();
     }
 }

@@ -11,27 +11,32 @@ internal sealed class PageCopier : IDisposable
     private readonly int _helpers = Math.Min(Environment.ProcessorCount, 4) - 1;
 
     /// <summary>Copies <paramref name="runs"/> densely to <paramref name="file"/>; returns the number of pages.</summary>
+    /// <param name="process">Whose pages they are.</param>
+    /// <param name="runs">The pages.</param>
+    /// <param name="file">The pages file, empty.</param>
+    /// <param name="fileName">Its name for messages.</param>
+    /// <param name="running">The process runs: what cannot be read any more becomes zeros.</param>
     /// <exception cref="CheckpointException">No space is left, or the process is gone.</exception>
-    public long Copy(DumpProcess process, List<PageRun> runs, int file, string fileName)
+    public long Copy(DumpProcess process, List<PageRun> runs, int file, string fileName, bool running = false)
     {
         if (runs.Count == 0) return 0;
-        using var memory = new OwnedFd(!runs.Exists(run => run.Carefully) ? -1 : (int)Sys.OpenAt(process.Proc.Fd, "mem", O_RDONLY).OrThrow("open", $"/proc/{process.Pid}/mem"));
-        return Copy(process, runs, memory.Fd, false, file, fileName);
+        using var memory = new OwnedFd(!running && !runs.Exists(run => run.Carefully) ? -1 : (int)Sys.OpenAt(process.Proc.Fd, "mem", O_RDONLY).OrThrow("open", $"/proc/{process.Pid}/mem"));
+        return Copy(process, runs, memory.Fd, running ? CopySource.RunningProcess : CopySource.Process, file, fileName);
     }
 
     /// <summary>Copies <paramref name="runs"/> of an open file, all of them to be read carefully, in the same way.</summary>
     /// <remarks>What the last page has beyond the end of the file becomes zeros.</remarks>
     public long CopyFile(DumpProcess process, List<PageRun> runs, int source, int file, string fileName) =>
-        Copy(process, runs, source, true, file, fileName);
+        Copy(process, runs, source, CopySource.File, file, fileName);
 
     /// <inheritdoc />
     public void Dispose() => _own.Dispose();
 
-    private long Copy(DumpProcess process, List<PageRun> runs, int source, bool isFile, int file, string fileName)
+    private long Copy(DumpProcess process, List<PageRun> runs, int source, CopySource kind, int file, string fileName)
     {
         List<CopyPiece> pieces = Cut(runs, out long totalBytes);
         bool large = totalBytes >= ParallelFromBytes;
-        var job = new CopyJob(process, pieces, source, isFile, file, fileName)
+        var job = new CopyJob(process, pieces, source, kind, file, fileName)
         {
             TotalBytes = totalBytes,
             IntoExtents = large && Sys.FileSystemMagic(file) == TMPFS_MAGIC && !Sys.Truncate(file, totalBytes).Failed,

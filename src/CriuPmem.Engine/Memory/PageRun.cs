@@ -11,4 +11,7 @@ internal readonly record struct PageRun(ulong Start, ulong End, uint Flags, bool
 {
     /// <summary>Length in bytes.</summary>
     public ulong LengthBytes => End - Start;
+
+    /// <summary>True when an earlier snapshot has the contents.</summary>
+    public bool InParent => (Flags & (uint)Images.PageFlags.Parent) != 0;
 }

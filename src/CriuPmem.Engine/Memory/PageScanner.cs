@@ -6,6 +6,7 @@ namespace CriuPmem.Engine.Memory;
 internal sealed unsafe class PageScanner : IDisposable
 {
     private const uint PAGEMAP_SCAN = 0xC0606610;
+    private const ulong PM_SCAN_WP_MATCHING = 1, PM_SCAN_CHECK_WPASYNC = 2;
     private const int RegionsPerCall = 4096;
 
     private static bool s_knowsGuards = true;
@@ -33,8 +34,7 @@ internal sealed unsafe class PageScanner : IDisposable
     public void OwnPages(int pagemap, ulong start, ulong end, Action<ulong, ulong, bool> visit)
     {
         Category guard = s_knowsGuards ? Category.Guard : Category.None;
-        SysResult scanned = Scan(pagemap, start, end, inverted: Category.File | Category.PfnZero, all: Category.File | Category.PfnZero,
-            any: Category.Present | Category.Swapped | guard, told: guard, visit);
+        SysResult scanned = Scan(pagemap, start, end, flags: 0, any: Category.Present | Category.Swapped | guard, told: guard, visit);
         if (scanned.Errno == Errno.EINVAL && s_knowsGuards)
         {
             s_knowsGuards = false; // a kernel before 6.15 has no such category
@@ -45,20 +45,37 @@ internal sealed unsafe class PageScanner : IDisposable
         scanned.OrThrow("ioctl(PAGEMAP_SCAN)", "pagemap");
     }
 
+    /// <summary>Calls <paramref name="visit"/> for each run of the process's own pages in memory that is tracked (<see cref="WriteTracker"/>).</summary>
+    /// <param name="pagemap">/proc/PID/pagemap, open.</param>
+    /// <param name="start">First address.</param>
+    /// <param name="end">Address after the last.</param>
+    /// <param name="protect">Begin a new round: what is written after this is written.</param>
+    /// <param name="visit">Gets start and end of a run, and whether it was written since the last round began.</param>
+    public void TrackedPages(int pagemap, ulong start, ulong end, bool protect, Action<ulong, ulong, bool> visit) =>
+        Scan(pagemap, start, end, protect ? PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC : 0, any: Category.Present | Category.Swapped, told: Category.Written, visit)
+            .OrThrow("ioctl(PAGEMAP_SCAN)", "pagemap");
+
+    /// <summary>Calls <paramref name="visit"/> for each guard region (MADV_GUARD_INSTALL).</summary>
+    public void Guards(int pagemap, ulong start, ulong end, Action<ulong, ulong, bool> visit)
+    {
+        if (s_knowsGuards) Scan(pagemap, start, end, 0, any: Category.Guard, told: Category.Guard, visit);
+    }
+
     /// <inheritdoc />
     public void Dispose() => NativeMemory.Free(_regions);
 
-    private SysResult Scan(int pagemap, ulong start, ulong end, Category inverted, Category all, Category any, Category told, Action<ulong, ulong, bool> visit)
+    private SysResult Scan(int pagemap, ulong start, ulong end, ulong flags, Category any, Category told, Action<ulong, ulong, bool> visit)
     {
         var request = new Request
         {
             SizeBytes = (ulong)sizeof(Request),
+            Flags = flags,
             Start = start,
             End = end,
             Vector = (ulong)_regions,
             VectorLength = RegionsPerCall,
-            Inverted = (ulong)inverted,
-            All = (ulong)all,
+            Inverted = (ulong)(Category.File | Category.PfnZero),
+            All = (ulong)(Category.File | Category.PfnZero),
             Any = (ulong)any,
             Told = (ulong)told,
         };
@@ -74,7 +91,7 @@ internal sealed unsafe class PageScanner : IDisposable
             for (int i = 0; i < found.Value; i++)
             {
                 ScannedPages += (long)((_regions[i].End - _regions[i].Start) / PageSize);
-                visit(_regions[i].Start, _regions[i].End, ((Category)_regions[i].Categories & Category.Guard) != 0);
+                visit(_regions[i].Start, _regions[i].End, ((Category)_regions[i].Categories & told) != 0);
             }
 
             // walk_end is stale when more than 512 regions are found in one call (6.18): the last region tells instead.

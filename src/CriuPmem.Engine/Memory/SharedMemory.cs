@@ -96,7 +96,7 @@ internal sealed unsafe class SharedMemory(DumpContext context)
         // Opened anew: a copy of the program's descriptor would share its position.
         using OwnedFd file = Sys.OpenOrThrow(segment.Process.Proc.Fd, segment.Link, O_RDONLY);
         List<PageRun> runs = Runs(file.Fd, segment.What);
-        uint pagesId = context.NextPagesId();
+        uint pagesId = context.PagesIds.Next();
         using (var pagemap = new PagemapWriter(context.Snapshot, ImageKind.PagemapShmem, segment.Id, pagesId))
         {
             foreach (PageRun run in runs) pagemap.Add(run.Start, run.LengthBytes / PageSize, PageFlags.Present);

@@ -1,0 +1,107 @@
+using CriuPmem.Engine.Dump;
+using CriuPmem.Images.Messages;
+using CriuPmem.Remote;
+
+namespace CriuPmem.Engine.Memory;
+
+/// <summary>Keeps the trackers of a tree between two commands: a tiny process that holds their descriptors until the tree's root ends.</summary>
+/// <remarks>
+/// It is the seed of a restore (a few hundred bytes), driven to receive the descriptors and then let go in a batch of two
+/// calls: poll(2) of a pidfd of the root, and exit. The next round finds it by the inventory of the snapshot before,
+/// copies the descriptors (pidfd_getfd(2)) and ends it.
+/// </remarks>
+internal sealed class TrackingHolder
+{
+    private const int POLLIN = 1;
+
+    /// <summary>Starts one.</summary>
+    /// <param name="tree">The tree.</param>
+    /// <param name="trackers">The trackers; the caller's copies stay the caller's.</param>
+    /// <returns>What the inventory says of it.</returns>
+    public static TrackingEntry Start(FrozenTree tree, IReadOnlyDictionary<DumpProcess, WriteTracker> trackers)
+    {
+        using var transport = new Restore.Transport();
+        transport.PlaceTaskEnd(trackers.Count + Restore.Transport.MaxPerMessage + 2);
+        using var root = new OwnedFd((int)Sys.PidfdOpen(tree.Root.Pid).OrThrow("pidfd_open", tree.Root.ToString()));
+        Tracee task = Seed.SpawnAnywhere();
+        try
+        {
+            using RemoteSpace space = RemoteSpace.Create(task, Seed.SyscallInstruction);
+            var calls = new RemoteCalls(space, task);
+            calls.Must("prctl(PR_SET_PDEATHSIG)", SyscallNumber.prctl, PR_SET_PDEATHSIG, 0);
+            calls.Must("setsid", SyscallNumber.setsid);
+            calls.Must("prctl(PR_SET_NAME)", SyscallNumber.prctl, PR_SET_NAME, calls.Batch.Data("criu-pmem-track\0"u8));
+            calls.Must("close_range", SyscallNumber.close_range, 0, transport.TaskEnd - 1, 0);
+            calls.Must("close_range", SyscallNumber.close_range, transport.TaskEnd + 1, uint.MaxValue, 0);
+            var entry = new TrackingEntry { HolderPid = (uint)task.Tid };
+            var fds = new List<int> { root.Fd };
+            foreach ((DumpProcess process, WriteTracker tracker) in trackers)
+            {
+                entry.Processes.Add(new TrackedProcessEntry { Pid = (uint)process.Pid, StartTime = process.Stat.StartTimeTicks, Fd = (uint)fds.Count });
+                fds.Add(tracker.Fd);
+            }
+
+            for (int first = 0; first < fds.Count; first += Restore.Transport.MaxPerMessage)
+            {
+                int count = Math.Min(Restore.Transport.MaxPerMessage, fds.Count - first);
+                transport.Send(System.Runtime.InteropServices.CollectionsMarshal.AsSpan(fds).Slice(first, count));
+                transport.Receive(calls, count);
+            }
+
+            calls.Must("close", SyscallNumber.close, transport.TaskEnd);
+            calls.Must("chdir", SyscallNumber.chdir, calls.Batch.Data("/\0"u8));
+            calls.Flush();
+            LetGo(space, task);
+            using ProcDirectory proc = ProcDirectory.TryOpen(task.Tid)!;
+            entry.HolderStartTime = proc.Stat()!.StartTimeTicks;
+            return entry;
+        }
+        catch
+        {
+            Sys.Kill(task.Tid, SIGKILL);
+            Sys.Wait4(task.Tid, out _, __WALL);
+            throw;
+        }
+    }
+
+    /// <summary>Copies of what a holder holds, by pid; empty when it is gone.</summary>
+    public static Dictionary<int, WriteTracker> Take(TrackingEntry? entry, IEnumerable<DumpProcess> processes)
+    {
+        var taken = new Dictionary<int, WriteTracker>();
+        if (entry is null || !IsAlive(entry)) return taken;
+        SysResult pidfd = Sys.PidfdOpen((int)entry.HolderPid);
+        if (pidfd.Failed) return taken;
+        using var holder = new OwnedFd(pidfd.Value);
+        foreach (DumpProcess process in processes)
+        {
+            TrackedProcessEntry? known = entry.Processes.FirstOrDefault(tracked => tracked.Pid == process.Pid && tracked.StartTime == process.Stat.StartTimeTicks);
+            if (known is null) continue;
+            SysResult fd = Sys.PidfdGetFd(holder.Fd, (int)known.Fd);
+            if (!fd.Failed) taken.Add(process.Pid, WriteTracker.Adopt(fd.Value));
+        }
+
+        return taken;
+    }
+
+    /// <summary>Ends a holder whose descriptors somebody else has now, or nobody needs.</summary>
+    public static void End(TrackingEntry? entry)
+    {
+        if (entry is not null && IsAlive(entry)) Sys.Kill((int)entry.HolderPid, SIGKILL);
+    }
+
+    private static bool IsAlive(TrackingEntry entry)
+    {
+        using ProcDirectory? proc = ProcDirectory.TryOpen((int)entry.HolderPid);
+        return proc?.Stat() is { } stat && stat.StartTimeTicks == entry.HolderStartTime && stat.State != 'Z';
+    }
+
+    private static void LetGo(RemoteSpace space, Tracee task)
+    {
+        SyscallBatch batch = space.Batch;
+        batch.Clear();
+        RemoteAddress poll = batch.Data((uint)0 | (ulong)POLLIN << 32); // struct pollfd: descriptor 0 is the pidfd
+        batch.Try(SyscallNumber.poll, poll, 1, -1);
+        batch.Try(SyscallNumber.exit_group, 0);
+        space.Leave(task);
+    }
+}

@@ -12,6 +12,12 @@ public sealed class DumpOptions : CommonOptions
     /// <summary>Deleted files up to this size are saved, in bytes (--ghost-limit).</summary>
     public long GhostLimitBytes { get; set; } = 1 << 20;
 
+    /// <summary>Tell written pages from now on, for the next snapshot of a chain (--track-mem).</summary>
+    public bool TrackMemory { get; set; }
+
+    /// <summary>The snapshot that this one continues, as a path from the images directory; null when it stands alone (--prev-images-dir).</summary>
+    public string? PreviousImages { get; set; }
+
     /// <summary>Sync images to the medium before success is reported (on by default).</summary>
     public bool Sync { get; set; } = true;
 }

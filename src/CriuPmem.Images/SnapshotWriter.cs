@@ -11,6 +11,7 @@ namespace CriuPmem.Images;
 /// </remarks>
 internal sealed class SnapshotWriter
 {
+    private const string ParentLink = "parent";
     private const string NewInventory = "inventory.img.new";
 
     private const int FilesToSyncSingly = 16;
@@ -39,10 +40,20 @@ internal sealed class SnapshotWriter
     public void Begin(bool sync = true)
     {
         ImageFileCalls.Unlink(_directoryFd, NewInventory);
+        ImageFileCalls.Unlink(_directoryFd, ParentLink); // of an older snapshot there; a directory of that name stays
         SysResult unlinked = ImageFileCalls.Unlink(_directoryFd, ImageKind.Inventory.FileName());
         if (unlinked.Errno == Errno.ENOENT) return;
         if (unlinked.Failed) throw Failure("remove", ImageKind.Inventory.FileName(), unlinked.Errno);
         if (sync) SyncDirectory();
+    }
+
+    /// <summary>Says which snapshot this one continues.</summary>
+    /// <param name="path">Its directory, as seen from this one.</param>
+    public void LinkParent(string path)
+    {
+        SysResult linked = ImageFileCalls.MakeLink(path, _directoryFd, ParentLink);
+        if (linked.Failed) throw Failure("create", ParentLink, linked.Errno);
+        lock (_lock) _created.Add(ParentLink);
     }
 
     /// <summary>Starts an image. Its entries are in the file when the writer is disposed.</summary>
@@ -154,7 +165,10 @@ internal sealed class SnapshotWriter
             return;
         }
 
-        foreach (string name in _created) SyncFile(name);
+        foreach (string name in _created)
+        {
+            if (name != ParentLink) SyncFile(name);
+        }
     }
 
     private void SyncFile(string name)

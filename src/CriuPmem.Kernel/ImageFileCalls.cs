@@ -16,6 +16,13 @@ internal static unsafe class ImageFileCalls
     public static SysResult OpenToRead(int directoryFd, string name) =>
         Open(directoryFd, name, CloseOnExec | NonBlocking, 0);
 
+    /// <summary>symlinkat(2).</summary>
+    public static SysResult MakeLink(string target, int directoryFd, string name)
+    {
+        fixed (byte* to = LinuxText.EncodeZ(target))
+        fixed (byte* at = LinuxText.EncodeZ(name)) return Syscall.Invoke(SyscallNumber.symlinkat, (long)to, directoryFd, (long)at);
+    }
+
     /// <summary>Opens a directory, or what a link to one leads to.</summary>
     public static SysResult OpenDirectory(int directoryFd, string name) => Sys.OpenAt(directoryFd, name, O_RDONLY | O_DIRECTORY);
 

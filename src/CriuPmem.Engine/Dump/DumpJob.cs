@@ -18,29 +18,32 @@ public static class DumpJob
         var watch = new StopwatchLap();
         Hook(options, "pre-dump", options.Pid);
         var snapshot = new SnapshotWriter(options.ImagesDirectoryFd, options.ImagesDirectory);
-        using var copier = new PageCopier();
+        using EarlierSnapshot? earlier = EarlierSnapshot.Open(options);
         snapshot.Begin();
         DumpContext? context = null;
+        TrackingEntry? tracking = null;
         using var quiet = new NoCollections();
         try
         {
+            if (options.PreviousImages is { } parent) snapshot.LinkParent(parent);
             watch.Lap();
             using FrozenTree tree = FrozenTree.Freeze(options.Pid, options.TimeoutSeconds, options.Log);
             long freezing = watch.Lap();
             context = new DumpContext(options, tree, snapshot);
-            using var memory = new MemoryDump(context);
+            using var memory = new MemoryDump(snapshot, options.ImagesDirectory, context.PagesIds);
+            earlier?.TakeTrackers(tree, options.Log);
             var writer = new TreeWriter(context);
             writer.Observe();
             long observed = watch.Lap();
-            foreach (DumpProcess process in tree.Processes)
-            {
-                if (!process.IsZombie && process.MemoryOwner is null) memory.Save(process, copier);
-            }
-
-            long sharedPages = context.SharedMemory.Save(copier);
+            List<DumpProcess> owners = tree.Processes.FindAll(process => !process.IsZombie && process.MemoryOwner is null);
+            bool track = options.TrackMemory && options.FinalState != FinalState.Killed;
+            foreach (DumpProcess process in owners) SaveMemory(memory, process, earlier, track);
+            long sharedPages = context.SharedMemory.Save(memory.Copier);
             long copied = watch.Lap();
             writer.Write();
-            snapshot.Commit(writer.Inventory(), options.Sync);
+            if (track) tracking = TrackingHolder.Start(tree, owners.FindAll(process => process.Tracker is not null));
+            snapshot.Commit(writer.Inventory(tracking), options.Sync);
+            TrackingHolder.End(earlier?.Tracking);
             long frozen = observed + copied + watch.Lap();
             options.Log.Info("dump", $"frozen for {frozen} us: observed in {observed} us, memory copied in {copied} us; freezing took {freezing} us");
             options.Log.Debug("dump", $"{GC.CollectionCount(0)} garbage collections, {GC.GetTotalAllocatedBytes() >> 10} KiB allocated");
@@ -51,7 +54,7 @@ public static class DumpJob
                 MemdumpTime = (uint)copied,
                 MemwriteTime = (uint)copied,
                 PagesScanned = (ulong)memory.ScannedPages,
-                PagesSkippedParent = 0,
+                PagesSkippedParent = (ulong)memory.ParentPages,
                 PagesWritten = (ulong)(memory.WrittenPages + sharedPages),
                 PagesLazy = 0,
             };
@@ -71,6 +74,7 @@ public static class DumpJob
         }
         catch
         {
+            TrackingHolder.End(tracking);
             context?.Deleted.Undo();
             snapshot.Abandon();
             throw;
@@ -79,6 +83,16 @@ public static class DumpJob
         {
             context?.Dispose();
         }
+    }
+
+    private static void SaveMemory(MemoryDump memory, DumpProcess process, EarlierSnapshot? earlier, bool track)
+    {
+        process.Tracker?.Recognize(process);
+        SavedPages? known = earlier?.PagesOf(process);
+        if (track && (process.Tracker ??= WriteTracker.TryCreate(process)) is { } tracker) tracker.Register(process);
+        PagePlan plan = memory.Plan(process, known, protect: track);
+        memory.Save(process, plan);
+        process.Memory.Vmas.AddRange(plan.Guards); // behind the mappings that they lie in
     }
 
     private static void Hook(DumpOptions options, string name, int pid)

@@ -1,3 +1,4 @@
+using CriuPmem.Engine.Memory;
 using CriuPmem.Images.Messages;
 using CriuPmem.Remote;
 
@@ -43,6 +44,9 @@ internal sealed class DumpProcess(int pid, ProcDirectory proc, ProcStat stat) : 
 
     /// <summary>The process, before it in the dump, whose memory it shares (CLONE_VM); or null.</summary>
     public DumpProcess? MemoryOwner { get; set; }
+
+    /// <summary>What tells which of its pages were written; null when nothing does.</summary>
+    public WriteTracker? Tracker { get; set; }
 
     /// <summary>Its mappings, in address order.</summary>
     public List<MemoryMapping> Mappings { get; } = [];

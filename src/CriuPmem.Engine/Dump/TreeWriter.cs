@@ -80,8 +80,10 @@ internal sealed class TreeWriter(DumpContext context)
     }
 
     /// <summary>The inventory, which makes the set complete.</summary>
-    public InventoryEntry Inventory() => new()
+    /// <param name="tracking">Who goes on tracking memory for the next snapshot; null for nobody.</param>
+    public InventoryEntry Inventory(TrackingEntry? tracking) => new()
     {
+        Tracking = tracking,
         ImgVersion = 2,
         FdinfoPerId = true,
         RootIds = _objects.EngineIds,

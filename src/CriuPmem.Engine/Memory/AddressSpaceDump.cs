@@ -10,25 +10,22 @@ namespace CriuPmem.Engine.Memory;
 internal static class AddressSpaceDump
 {
     private const VmFlags NeverSaved = VmFlags.Io | VmFlags.PfnMap;
-    private const VmFlags Watched = VmFlags.UffdMissing | VmFlags.UffdWriteProtect | VmFlags.UffdMinor;
+    private const VmFlags Watched = VmFlags.UffdMissing | VmFlags.UffdMinor; // write protection is how an engine tracks memory
     private const VmFlags Unsupported = NeverSaved | Watched | VmFlags.HugeTlb | VmFlags.ShadowStack;
     private const ulong MaxMadviseBit = 63;
 
     /// <summary>Reads the mappings of <paramref name="process"/> and fills in its memory message.</summary>
     public static void Describe(DumpContext context, DumpProcess process)
     {
-        if (!SmapsParser.TryRead(process.Proc, "smaps", process.Mappings) || process.Mappings.Count == 0)
-        {
-            throw process.Fail(ErrorCode.UnsupportedMemory, "its mappings cannot be read");
-        }
-
-        ulong scratch = process.Space!.Batch.Scratch.Value;
-        process.Mappings.RemoveAll(mapping => mapping.Start == scratch);
+        ReadMappings(process);
         MmEntry memory = process.Memory;
         foreach (ref readonly MemoryMapping mapping in CollectionsMarshal.AsSpan(process.Mappings))
         {
+            Refuse(process, mapping);
             VmaEntry? last = memory.Vmas.Count == 0 ? null : memory.Vmas[^1];
-            VmaEntry vma = Entry(context, process, mapping);
+            VmaEntry vma = Entry(mapping);
+            if (mapping.Inode != 0) NameFile(context, process, mapping, vma);
+            AddFlags(vma, mapping.Flags);
             // The two vvar mappings move together, and the format knows one.
             if (last is not null && last.End == vma.Start && ((VmaStatus)(last.Status & vma.Status)).HasFlag(VmaStatus.Vvar)) last.End = vma.End;
             else memory.Vmas.Add(vma);
@@ -56,8 +53,36 @@ internal static class AddressSpaceDump
         memory.ExeFileId = context.Files.IdOfPath(process, "exe", O_RDONLY, "its program file");
     }
 
-    private static VmaEntry Entry(DumpContext context, DumpProcess process, in MemoryMapping mapping)
+    /// <summary>Reads the mappings and what they are, but not of which files: enough to plan what pages are saved.</summary>
+    public static void Outline(DumpProcess process)
     {
+        ReadMappings(process);
+        foreach (ref readonly MemoryMapping mapping in CollectionsMarshal.AsSpan(process.Mappings)) process.Memory.Vmas.Add(Entry(mapping));
+    }
+
+    private static void ReadMappings(DumpProcess process)
+    {
+        process.Mappings.Clear();
+        process.Memory.Vmas.Clear();
+        if (!SmapsParser.TryRead(process.Proc, "smaps", process.Mappings) || process.Mappings.Count == 0)
+        {
+            throw process.Fail(ErrorCode.UnsupportedMemory, "its mappings cannot be read");
+        }
+
+        ulong scratch = process.Space?.Batch.Scratch.Value ?? 0;
+        process.Mappings.RemoveAll(mapping => mapping.Start == scratch);
+    }
+
+    private static VmaEntry Entry(in MemoryMapping mapping)
+    {
+        VmaStatus status = mapping.Name switch
+        {
+            "[vsyscall]" => VmaStatus.Vsyscall | VmaStatus.AnonPrivate,
+            "[vdso]" => VmaStatus.Regular | VmaStatus.Vdso | VmaStatus.AnonPrivate,
+            "[vvar]" or "[vvar_vclock]" => VmaStatus.Regular | VmaStatus.Vvar | VmaStatus.AnonPrivate,
+            _ when mapping.Inode == 0 => VmaStatus.Regular | VmaStatus.AnonPrivate,
+            _ => VmaStatus.Regular | (mapping.Shared ? VmaStatus.FileShared : VmaStatus.FilePrivate),
+        };
         var vma = new VmaEntry
         {
             Start = mapping.Start,
@@ -68,39 +93,22 @@ internal static class AddressSpaceDump
             Flags = (uint)(mapping.Shared ? MAP_SHARED : MAP_PRIVATE),
             Fd = -1,
         };
-        VmaStatus status = mapping.Name switch
-        {
-            "[vsyscall]" => VmaStatus.Vsyscall | VmaStatus.AnonPrivate,
-            "[vdso]" => VmaStatus.Regular | VmaStatus.Vdso | VmaStatus.AnonPrivate,
-            "[vvar]" or "[vvar_vclock]" => VmaStatus.Regular | VmaStatus.Vvar | VmaStatus.AnonPrivate,
-            _ => VmaStatus.None,
-        };
-        if (status == VmaStatus.None) status = Ordinary(context, process, mapping, vma);
-        else vma.Flags |= MAP_ANONYMOUS;
+        if ((status & VmaStatus.AnonPrivate) != 0) vma.Flags |= MAP_ANONYMOUS;
+        if (status == (VmaStatus.Regular | VmaStatus.AnonPrivate) && (mapping.Flags & VmFlags.GrowsDown) != 0) vma.Flags |= MAP_GROWSDOWN;
         if (mapping.Name == "[heap]") status |= VmaStatus.Heap;
         vma.Status = (uint)status;
-        AddFlags(vma, mapping.Flags);
         return vma;
     }
 
-    private static VmaStatus Ordinary(DumpContext context, DumpProcess process, in MemoryMapping mapping, VmaEntry vma)
+    private static void NameFile(DumpContext context, DumpProcess process, in MemoryMapping mapping, VmaEntry vma)
     {
-        Refuse(process, mapping);
-        if (mapping.Inode == 0)
-        {
-            vma.Flags |= MAP_ANONYMOUS;
-            if ((mapping.Flags & VmFlags.GrowsDown) != 0) vma.Flags |= MAP_GROWSDOWN;
-            return VmaStatus.Regular | VmaStatus.AnonPrivate;
-        }
-
         vma.Pgoff = mapping.Offset;
         bool writable = mapping.Shared && (mapping.Flags & VmFlags.MayWrite) != 0;
         vma.Fdflags = (uint)(writable ? O_RDWR : O_RDONLY);
-        VmaStatus status = VmaStatus.Regular | (mapping.Shared ? VmaStatus.FileShared : VmaStatus.FilePrivate);
         if (context.Files.TryFindMapping(mapping, vma.Fdflags, out uint known))
         {
             vma.Shmid = known;
-            return status;
+            return;
         }
 
         string what = Describe(mapping);
@@ -109,11 +117,11 @@ internal static class AddressSpaceDump
         if (!MemoryFileInodes.Is(mapping.Name, stat))
         {
             vma.Shmid = context.Files.IdOfMapping(process, mapping, link, vma.Fdflags, what);
-            return status;
+            return;
         }
 
         vma.Shmid = context.MemoryFiles.IdOfMapped(process, link, mapping.Name, stat, vma.Fdflags, what);
-        return status | VmaStatus.Memfd;
+        vma.Status |= (uint)VmaStatus.Memfd;
     }
 
     private static string Describe(in MemoryMapping mapping) => string.Create(CultureInfo.InvariantCulture, $"mapping {mapping.Start:x}-{mapping.End:x} {mapping.Name}");

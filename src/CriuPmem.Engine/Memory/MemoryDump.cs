@@ -22,7 +22,7 @@ internal sealed class MemoryDump(SnapshotWriter snapshot, string directory, Page
     public PageCopier Copier => _copier;
 
     /// <summary>Plans what is saved of a process; see <see cref="PagePlanner.Plan"/>.</summary>
-    public PagePlan Plan(DumpProcess process, WriteTracker? tracker, SavedPages? earlier, bool protect) => _planner.Plan(process, tracker, earlier, protect);
+    public PagePlan Plan(DumpProcess process, SavedPages? earlier = null, bool protect = false, bool running = false) => _planner.Plan(process, earlier, protect, running);
 
     /// <summary>Saves one process's pages as planned.</summary>
     /// <param name="process">The process.</param>

@@ -19,16 +19,16 @@ internal sealed class PagePlanner : IDisposable
 
     /// <summary>Plans; the process's mappings are known (<see cref="AddressSpaceDump"/>).</summary>
     /// <param name="process">The process.</param>
-    /// <param name="tracker">What tells what was written; null when nothing does.</param>
     /// <param name="earlier">The pages in the snapshot of the last round; null when there is none.</param>
     /// <param name="protect">Begin a new round (see <see cref="PageScanner.TrackedPages"/>).</param>
-    public PagePlan Plan(DumpProcess process, WriteTracker? tracker, SavedPages? earlier, bool protect)
+    /// <param name="running">The process runs.</param>
+    public PagePlan Plan(DumpProcess process, SavedPages? earlier, bool protect, bool running)
     {
         var found = new List<(ulong Start, ulong End, bool Written)>();
         var guards = new List<VmaEntry>();
         using OwnedFd pagemap = Sys.OpenOrThrow(process.Proc.Fd, "pagemap", O_RDONLY);
-        if (tracker is null) ScanAll(pagemap.Fd, found, guards);
-        else ScanTracked(pagemap.Fd, tracker, protect, found, guards);
+        if (process.Tracker is not { } tracker) ScanAll(pagemap.Fd, found, guards);
+        else ScanTracked(pagemap.Fd, tracker, protect, running, found, guards);
         var plan = new PagePlan(guards);
         var sharing = process.Mappings.Where(mapping => mapping.MayShareCopies).Select(mapping => mapping.Start).ToHashSet();
         int next = 0;
@@ -66,14 +66,14 @@ internal sealed class PagePlanner : IDisposable
             else found.Add((start, end, true));
         });
 
-    private void ScanTracked(int pagemap, WriteTracker tracker, bool protect, List<(ulong, ulong, bool)> found, List<VmaEntry> guards)
+    private void ScanTracked(int pagemap, WriteTracker tracker, bool protect, bool running, List<(ulong, ulong, bool)> found, List<VmaEntry> guards)
     {
         _scanner.Guards(pagemap, 0, TaskSize, (start, end, _) => guards.Add(Guard(start, end)));
         ulong at = 0;
         foreach ((ulong start, ulong end) in Merged(tracker.Ranges))
         {
             Untracked(at, start);
-            _scanner.TrackedPages(pagemap, start, end, protect, (from, to, written) => found.Add((from, to, written)));
+            _scanner.TrackedPages(pagemap, start, end, protect, running, (from, to, written) => found.Add((from, to, written)));
             at = end;
         }
 

@@ -50,9 +50,10 @@ internal sealed unsafe class PageScanner : IDisposable
     /// <param name="start">First address.</param>
     /// <param name="end">Address after the last.</param>
     /// <param name="protect">Begin a new round: what is written after this is written.</param>
+    /// <param name="running">The process runs: mappings that are not tracked any more are passed over.</param>
     /// <param name="visit">Gets start and end of a run, and whether it was written since the last round began.</param>
-    public void TrackedPages(int pagemap, ulong start, ulong end, bool protect, Action<ulong, ulong, bool> visit) =>
-        Scan(pagemap, start, end, protect ? PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC : 0, any: Category.Present | Category.Swapped, told: Category.Written, visit)
+    public void TrackedPages(int pagemap, ulong start, ulong end, bool protect, bool running, Action<ulong, ulong, bool> visit) =>
+        Scan(pagemap, start, end, !protect ? 0 : running ? PM_SCAN_WP_MATCHING : PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC, any: Category.Present | Category.Swapped, told: Category.Written, visit)
             .OrThrow("ioctl(PAGEMAP_SCAN)", "pagemap");
 
     /// <summary>Calls <paramref name="visit"/> for each guard region (MADV_GUARD_INSTALL).</summary>

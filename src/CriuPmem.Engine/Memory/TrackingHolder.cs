@@ -10,18 +10,18 @@ namespace CriuPmem.Engine.Memory;
 /// calls: poll(2) of a pidfd of the root, and exit. The next round finds it by the inventory of the snapshot before,
 /// copies the descriptors (pidfd_getfd(2)) and ends it.
 /// </remarks>
-internal sealed class TrackingHolder
+internal static class TrackingHolder
 {
     private const int POLLIN = 1;
 
     /// <summary>Starts one.</summary>
     /// <param name="tree">The tree.</param>
-    /// <param name="trackers">The trackers; the caller's copies stay the caller's.</param>
+    /// <param name="owners">One process of each address space, with its tracker; the copies here stay the caller's.</param>
     /// <returns>What the inventory says of it.</returns>
-    public static TrackingEntry Start(FrozenTree tree, IReadOnlyDictionary<DumpProcess, WriteTracker> trackers)
+    public static TrackingEntry Start(FrozenTree tree, IReadOnlyCollection<DumpProcess> owners)
     {
         using var transport = new Restore.Transport();
-        transport.PlaceTaskEnd(trackers.Count + Restore.Transport.MaxPerMessage + 2);
+        transport.PlaceTaskEnd(owners.Count + Restore.Transport.MaxPerMessage + 2);
         using var root = new OwnedFd((int)Sys.PidfdOpen(tree.Root.Pid).OrThrow("pidfd_open", tree.Root.ToString()));
         Tracee task = Seed.SpawnAnywhere();
         try
@@ -35,10 +35,10 @@ internal sealed class TrackingHolder
             calls.Must("close_range", SyscallNumber.close_range, transport.TaskEnd + 1, uint.MaxValue, 0);
             var entry = new TrackingEntry { HolderPid = (uint)task.Tid };
             var fds = new List<int> { root.Fd };
-            foreach ((DumpProcess process, WriteTracker tracker) in trackers)
+            foreach (DumpProcess process in owners)
             {
                 entry.Processes.Add(new TrackedProcessEntry { Pid = (uint)process.Pid, StartTime = process.Stat.StartTimeTicks, Fd = (uint)fds.Count });
-                fds.Add(tracker.Fd);
+                fds.Add(process.Tracker!.Fd);
             }
 
             for (int first = 0; first < fds.Count; first += Restore.Transport.MaxPerMessage)

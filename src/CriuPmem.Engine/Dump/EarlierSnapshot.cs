@@ -1,0 +1,90 @@
+using CriuPmem.Engine.Memory;
+using CriuPmem.Images;
+using CriuPmem.Images.Messages;
+
+namespace CriuPmem.Engine.Dump;
+
+/// <summary>The snapshot that a new one continues (--prev-images-dir): what pages it has, and who has tracked them since.</summary>
+internal sealed class EarlierSnapshot : IDisposable
+{
+    private readonly OwnedFd _directory;
+    private readonly SnapshotReader _reader;
+    private readonly SnapshotChain _chain;
+
+    private EarlierSnapshot(OwnedFd directory, string name)
+    {
+        _directory = directory;
+        _reader = new SnapshotReader(directory.Fd, name);
+        _chain = new SnapshotChain(_reader);
+        Tracking = _reader.ReadSingle<InventoryEntry>(ImageKind.Inventory).Tracking;
+    }
+
+    /// <summary>Who holds the trackers; null when nobody does.</summary>
+    public TrackingEntry? Tracking { get; }
+
+    /// <summary>Opens the one that the user named; null when none was named.</summary>
+    /// <exception cref="CheckpointException">It is not complete, or is the directory of the new one.</exception>
+    public static EarlierSnapshot? Open(DumpOptions options)
+    {
+        if (options.PreviousImages is not { } path) return null;
+        SysResult opened = Sys.OpenAt(options.ImagesDirectoryFd, path, O_RDONLY | O_DIRECTORY);
+        if (opened.Failed)
+        {
+            throw new CheckpointException(ErrorCode.ImagesDirectory, "the directory of the snapshot before cannot be opened")
+            {
+                Object = path,
+                Errno = opened.Errno,
+                Remedy = "Give --prev-images-dir as seen from the images directory (-D), ../first for example",
+            };
+        }
+
+        var directory = new OwnedFd(opened.Value);
+        try
+        {
+            Sys.Stat(directory.Fd, out FileStat theirs).OrThrow("fstat", path);
+            Sys.Stat(options.ImagesDirectoryFd, out FileStat own).OrThrow("fstat", options.ImagesDirectory);
+            if ((theirs.st_dev, theirs.st_ino) == (own.st_dev, own.st_ino))
+            {
+                throw new CheckpointException(ErrorCode.Usage, "a snapshot cannot continue the one in its own directory")
+                {
+                    Object = path,
+                    Remedy = "Give every snapshot of a chain a directory of its own (-D)",
+                };
+            }
+
+            return new EarlierSnapshot(directory, path);
+        }
+        catch
+        {
+            directory.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Takes the trackers over for the processes of a tree; tells of those without one.</summary>
+    public void TakeTrackers(FrozenTree tree, EngineLog log)
+    {
+        Dictionary<int, WriteTracker> trackers = TrackingHolder.Take(Tracking, tree.Processes);
+        foreach (DumpProcess process in tree.Processes)
+        {
+            if (process.IsZombie) continue;
+            process.Tracker = trackers.GetValueOrDefault(process.Pid);
+            if (process.Tracker is null) log.Info("memory", $"{process}: nobody has tracked its memory since the snapshot before; all of it is saved");
+        }
+    }
+
+    /// <summary>The pages that the earlier snapshot has of a process, as long as it is known which are still the same.</summary>
+    public SavedPages? PagesOf(DumpProcess process)
+    {
+        if (process.Tracker is null) return null;
+        using ImageReader? image = _reader.OpenIfPresent(ImageKind.Pagemap, process.Pid);
+        return image is null ? null : _chain.Resolve(ImageKind.Pagemap, process.Pid, Pagemap.Read(image));
+    }
+
+    /// <inheritdoc />
+    public void Dispose()
+    {
+        _chain.Dispose();
+        _directory.Dispose();
+    }
+}

@@ -1,0 +1,149 @@
+using CriuPmem.Engine.Dump;
+using CriuPmem.Engine.Memory;
+using CriuPmem.Engine.Resources;
+using CriuPmem.Images;
+using CriuPmem.Images.Messages;
+using CriuPmem.Remote;
+
+namespace CriuPmem.Engine;
+
+/// <summary>A pre-dump: the memory of a tree, saved while it runs, for a dump that saves only what was written since.</summary>
+/// <remarks>
+/// <code>
+/// freeze: trackers ─► run: protect and list pages ─► freeze, run (a pause) ─► copy pages ─► images, holder of the trackers
+/// </code>
+/// Both freezes take milliseconds, whatever the size; the second only lets reads from devices end that began before the
+/// pages were protected (<see cref="WriteTracker"/>).
+/// </remarks>
+public static class PreDumpJob
+{
+    /// <summary>Pre-dumps; returns when the images are durable. The tree runs.</summary>
+    /// <exception cref="CheckpointException">Nothing was saved; the tree runs as it did.</exception>
+    public static DumpResult Run(DumpOptions options) => TracerThread.Run("pre-dump", () => Execute(options));
+
+    private static DumpResult Execute(DumpOptions options)
+    {
+        var watch = new StopwatchLap();
+        using EarlierSnapshot? earlier = EarlierSnapshot.Open(options);
+        var snapshot = new SnapshotWriter(options.ImagesDirectoryFd, options.ImagesDirectory);
+        snapshot.Begin();
+        using var memory = new MemoryDump(snapshot, options.ImagesDirectory, new PagesIds());
+        TrackingEntry? tracking = null;
+        FrozenTree? tree = null;
+        try
+        {
+            if (options.PreviousImages is { } parent) snapshot.LinkParent(parent);
+            watch.Lap();
+            tree = FrozenTree.Freeze(options.Pid, options.TimeoutSeconds, options.Log);
+            long freezing = watch.Lap();
+            earlier?.TakeTrackers(tree, options.Log);
+            List<DumpProcess> owners = Prepare(tree);
+            tree.Release(FinalState.Running);
+            long frozen = watch.Lap();
+            var plans = owners.ConvertAll(process => (process, Plan: memory.Plan(process, earlier?.PagesOf(process), protect: true, running: true)));
+            watch.Lap();
+            Pause(options);
+            frozen += watch.Lap();
+            foreach ((DumpProcess process, PagePlan plan) in plans) memory.Save(process, plan, running: true);
+            long copied = watch.Lap();
+            CheckAlive(tree.Root);
+            tracking = TrackingHolder.Start(tree, owners);
+            snapshot.Commit(Inventory(tracking), options.Sync);
+            TrackingHolder.End(earlier?.Tracking);
+            options.Log.Info("pre-dump", $"frozen for {frozen} us, memory copied in {copied} us while it ran");
+            WriteStatistics(options, memory, freezing, frozen, copied);
+            return new DumpResult
+            {
+                Processes = tree.Processes.Count,
+                Threads = tree.Processes.Sum(process => process.Threads.Count),
+                MemoryBytes = memory.WrittenPages * (long)PageSize,
+                FreezingMicroseconds = freezing,
+                FrozenMicroseconds = frozen,
+                TotalMicroseconds = watch.Total,
+            };
+        }
+        catch
+        {
+            TrackingHolder.End(tracking);
+            snapshot.Abandon();
+            throw;
+        }
+        finally
+        {
+            tree?.Dispose();
+        }
+    }
+
+    /// <summary>Has every address space tracked; returns one process of each.</summary>
+    private static List<DumpProcess> Prepare(FrozenTree tree)
+    {
+        var objects = new SharedObjects();
+        var owners = new List<DumpProcess>();
+        foreach (DumpProcess process in tree.Processes)
+        {
+            if (process.IsZombie) continue;
+            objects.Identify(process);
+            process.MemoryOwner = objects.FirstWithSame(process, SharedObjects.Kind.Memory);
+            if (process.MemoryOwner is not null) continue;
+            foreach (DumpThread thread in process.Threads)
+            {
+                thread.MakeReady();
+                RestartableSequence.StepOut(thread);
+                InterruptedCall.Rearm(thread);
+            }
+
+            process.Space = RemoteEntry.Open(process);
+            process.Tracker ??= WriteTracker.TryCreate(process) ?? throw process.Fail(
+                ErrorCode.KernelFeature, "its memory cannot be tracked: the kernel lacks asynchronous write protection, or the process has no descriptor left",
+                "Use Linux 6.7 or newer, or take a full dump without --track-mem");
+            AddressSpaceDump.Outline(process);
+            process.Tracker.Register(process);
+            owners.Add(process);
+        }
+
+        return owners;
+    }
+
+    /// <summary>Every thread passes through a stop.</summary>
+    private static void Pause(DumpOptions options)
+    {
+        using FrozenTree tree = FrozenTree.Freeze(options.Pid, options.TimeoutSeconds, options.Log);
+        tree.Release(FinalState.Running);
+    }
+
+    private static void CheckAlive(DumpProcess root)
+    {
+        if (root.Proc.Stat() is { State: not ('Z' or 'X') }) return;
+        throw root.Fail(ErrorCode.Vanished, "it ended while its memory was saved");
+    }
+
+    private static InventoryEntry Inventory(TrackingEntry tracking) => new()
+    {
+        ImgVersion = 2,
+        FdinfoPerId = true,
+        RootIds = new SharedObjects().EngineIds,
+        NsPerId = true,
+        RootCgSet = 1,
+        Lsmtype = Lsmtype.NoLsm,
+        NetworkLockMethod = 0,
+        PluginsEntry = new PluginsEntry(),
+        DumpCriuRunId = Guid.NewGuid().ToString(),
+        Tracking = tracking,
+    };
+
+    private static void WriteStatistics(DumpOptions options, MemoryDump memory, long freezing, long frozen, long copied)
+    {
+        var stats = new DumpStatsEntry
+        {
+            FreezingTime = (uint)freezing,
+            FrozenTime = (uint)frozen,
+            MemdumpTime = (uint)copied,
+            MemwriteTime = (uint)copied,
+            PagesScanned = (ulong)memory.ScannedPages,
+            PagesSkippedParent = (ulong)memory.ParentPages,
+            PagesWritten = (ulong)memory.WrittenPages,
+            PagesLazy = 0,
+        };
+        Statistics.Write(options.WorkDirectoryFd, new StatsEntry { Dump = stats }, ImageKind.StatsDump);
+    }
+}

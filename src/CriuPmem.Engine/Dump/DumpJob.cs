@@ -17,9 +17,10 @@ public static class DumpJob
     {
         var watch = new StopwatchLap();
         Hook(options, "pre-dump", options.Pid);
+        using var alone = DirectoryLock.Take(options.ImagesDirectoryFd, options.ImagesDirectory, exclusive: true);
         var snapshot = new SnapshotWriter(options.ImagesDirectoryFd, options.ImagesDirectory);
         using EarlierSnapshot? earlier = EarlierSnapshot.Open(options);
-        snapshot.Begin();
+        snapshot.Begin(options.Sync);
         DumpContext? context = null;
         TrackingEntry? tracking = null;
         using var quiet = new NoCollections();
@@ -61,7 +62,12 @@ public static class DumpJob
             Statistics.Write(options.WorkDirectoryFd, new StatsEntry { Dump = stats }, ImageKind.StatsDump);
             Hook(options, "post-dump", options.Pid);
             int threads = tree.Processes.Sum(process => process.Threads.Count);
+            Interruption.Check();
+            Interruption.Hold();
+            Action removeReplaced = snapshot.Keep(); // from here on the images may be all that is left of the tree
             tree.Release(options.FinalState);
+            removeReplaced();
+            Outsiders.Warn(tree, options.Log);
             return new DumpResult
             {
                 Processes = tree.Processes.Count,
@@ -87,6 +93,7 @@ public static class DumpJob
 
     private static void SaveMemory(MemoryDump memory, DumpProcess process, EarlierSnapshot? earlier, bool track)
     {
+        Interruption.Check();
         process.Tracker?.Recognize(process);
         SavedPages? known = earlier?.PagesOf(process);
         if (track && (process.Tracker ??= WriteTracker.TryCreate(process)) is { } tracker) tracker.Register(process);
@@ -97,6 +104,8 @@ public static class DumpJob
 
     private static void Hook(DumpOptions options, string name, int pid)
     {
-        if (!options.OnHook(name, pid)) throw new CheckpointException(ErrorCode.ActionRefused, $"the {name} action said no") { Pid = pid };
+        bool agreed = options.OnHook(name, pid);
+        Interruption.Check(); // a Ctrl-C ends the action too
+        if (!agreed) throw new CheckpointException(ErrorCode.ActionRefused, $"the {name} action said no") { Pid = pid };
     }
 }

@@ -20,6 +20,7 @@ internal sealed class TreeWriter(DumpContext context)
     {
         foreach (DumpProcess process in context.Tree.Processes)
         {
+            Interruption.Check();
             _objects.Identify(process);
             if (process.IsZombie) continue;
             ObserveTasks(process);
@@ -28,6 +29,7 @@ internal sealed class TreeWriter(DumpContext context)
         foreach (DumpProcess process in context.Tree.Processes)
         {
             if (process.IsZombie) continue;
+            Interruption.Check();
             if (process.MemoryOwner is null) AddressSpaceDump.Describe(context, process);
             if (_objects.IsFirst(process, SharedObjects.Kind.Files)) _descriptors[process] = context.Files.Descriptors(process);
             _fs[process] = new FsEntry
@@ -54,6 +56,7 @@ internal sealed class TreeWriter(DumpContext context)
 
         foreach (DumpProcess process in context.Tree.Processes)
         {
+            Interruption.Check();
             if (process.IsZombie)
             {
                 snapshot.WriteSingle(ImageKind.Core, process.Pid, ZombieCore(process));

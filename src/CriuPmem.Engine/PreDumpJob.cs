@@ -50,6 +50,7 @@ public static class PreDumpJob
             tracking = TrackingHolder.Start(tree, owners);
             snapshot.Commit(Inventory(tracking), options.Sync);
             TrackingHolder.End(earlier?.Tracking);
+            if (options.AutoDedup) DedupJob.Run(options.ImagesDirectoryFd, options.ImagesDirectory, options.Log);
             options.Log.Info("pre-dump", $"frozen for {frozen} us, memory copied in {copied} us while it ran");
             WriteStatistics(options, memory, freezing, frozen, copied);
             return new DumpResult

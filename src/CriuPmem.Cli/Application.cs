@@ -25,6 +25,8 @@ internal static class Application
             return given.Command.Name switch
             {
                 "dump" => DumpCommand.Run(given, reporter),
+                "pre-dump" => DumpCommand.Run(given, reporter, preDump: true),
+                "dedup" => DedupCommand.Run(given, reporter),
                 "restore" => RestoreCommand.Run(given, reporter),
                 _ => CheckCommand.Run(given, reporter),
             };

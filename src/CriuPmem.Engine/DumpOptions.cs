@@ -18,6 +18,9 @@ public sealed class DumpOptions : CommonOptions
     /// <summary>The snapshot that this one continues, as a path from the images directory; null when it stands alone (--prev-images-dir).</summary>
     public string? PreviousImages { get; set; }
 
+    /// <summary>Free the pages of earlier snapshots that are saved anew (--auto-dedup).</summary>
+    public bool AutoDedup { get; set; }
+
     /// <summary>Sync images to the medium before success is reported (on by default).</summary>
     public bool Sync { get; set; } = true;
 }

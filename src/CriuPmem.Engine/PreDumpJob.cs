@@ -54,6 +54,7 @@ public static class PreDumpJob
             Interruption.Hold();
             snapshot.Keep()();
             TrackingHolder.End(earlier?.Tracking);
+            if (options.AutoDedup) DedupJob.Run(options.ImagesDirectoryFd, options.ImagesDirectory, options.Log);
             options.Log.Info("pre-dump", $"frozen for {frozen} us, memory copied in {copied} us while it ran");
             WriteStatistics(options, memory, freezing, frozen, copied);
             return new DumpResult

@@ -12,4 +12,7 @@ internal sealed record PagesSource(SnapshotReader Reader, uint PagesId)
     /// <param name="lengthBytes">Its length.</param>
     /// <returns>A descriptor that the caller owns.</returns>
     public int Open(out long lengthBytes) => Reader.OpenRaw(ImageKind.Pages, PagesId, out lengthBytes);
+
+    /// <summary>Opens it for having holes made into it; the caller owns the descriptor.</summary>
+    public int OpenToPunch() => Reader.OpenToPunch(PagesId);
 }

@@ -53,10 +53,17 @@ internal sealed class SnapshotChain : IDisposable
     /// <param name="id">The number in the page map's name.</param>
     /// <param name="newest">That page map.</param>
     /// <exception cref="CheckpointException">Pages are missing in a parent.</exception>
-    public SavedPages Resolve(ImageKind kind, long id, Pagemap newest)
+    public SavedPages Resolve(ImageKind kind, long id, Pagemap newest) => ResolveFrom(0, kind, id, newest);
+
+    /// <summary>As <see cref="Resolve(ImageKind,long,Pagemap)"/>, by its page map in an older one.</summary>
+    /// <param name="layer">Which of <see cref="Layers"/>.</param>
+    /// <param name="kind">As above.</param>
+    /// <param name="id">As above.</param>
+    /// <param name="map">The page map there.</param>
+    public SavedPages ResolveFrom(int layer, ImageKind kind, long id, Pagemap map)
     {
         var files = new List<PagesSource>();
-        return new SavedPages(files, Resolve(kind, id, newest, 0, files));
+        return new SavedPages(files, Resolve(kind, id, map, layer, files));
     }
 
     /// <inheritdoc />

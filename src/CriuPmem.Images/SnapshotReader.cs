@@ -120,6 +120,25 @@ internal sealed class SnapshotReader
     /// <remarks>A link that leads nowhere is one, too: the chain is broken, not absent.</remarks>
     public bool HasParent() => !Sys.Stat(_directoryFd, "parent", out _, Constants.AT_SYMLINK_NOFOLLOW).Failed;
 
+    /// <summary>Opens a pages file for writing, its contents kept.</summary>
+    public int OpenToPunch(uint pagesId)
+    {
+        string name = ImageKind.Pages.FileName(pagesId);
+        SysResult opened = ImageFileCalls.OpenToWrite(_directoryFd, name, truncate: false, readable: true);
+        return opened.Failed ? throw Failure("open", name, opened.Errno) : opened.Value;
+    }
+
+    /// <summary>The names of all files in the directory, in no order.</summary>
+    public List<string> FileNames()
+    {
+        var names = new List<string>();
+        SysResult opened = ImageFileCalls.OpenDirectory(_directoryFd, ".");
+        if (opened.Failed) throw Failure("read", ".", opened.Errno);
+        Sys.ForEachEntry(opened.Value, names.Add);
+        ImageFileCalls.Close(opened.Value);
+        return names;
+    }
+
     /// <summary>Opens the snapshot that this one continues; false when it continues none.</summary>
     public bool TryOpenParent([NotNullWhen(true)] out SnapshotReader? parent)
     {

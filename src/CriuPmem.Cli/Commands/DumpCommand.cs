@@ -5,13 +5,13 @@ using CriuPmem.Kernel;
 
 namespace CriuPmem.Cli.Commands;
 
-/// <summary>criu-pmem dump.</summary>
+/// <summary>criu-pmem dump, and pre-dump.</summary>
 internal static class DumpCommand
 {
     private const int StandardOutput = 1;
 
     /// <summary>Dumps; returns the exit code.</summary>
-    public static int Run(Invocation given, Reporter reporter)
+    public static int Run(Invocation given, Reporter reporter, bool preDump = false)
     {
         DumpOptions options = OptionsMapper.ToDump(given);
         Privileges.Read().Require("dump", options.Unprivileged);
@@ -19,9 +19,9 @@ internal static class DumpCommand
         session.Fill(options);
         try
         {
-            reporter.Say($"dumping {Describe(options.Pid)} …");
-            DumpResult result = DumpJob.Run(options);
-            reporter.Say(Wording.Dumped(result, session.ImagesDirectory));
+            reporter.Say($"{(preDump ? "saving the memory of" : "dumping")} {Describe(options.Pid)} …");
+            DumpResult result = preDump ? PreDumpJob.Run(options) : DumpJob.Run(options);
+            reporter.Say(Wording.Dumped(result, session.ImagesDirectory, preDump));
             if (given.Get(OptionCatalog.DisplayStats)) Terminal.Write(StandardOutput, StatsReport.Dump(session.WorkFd, result));
             return 0;
         }

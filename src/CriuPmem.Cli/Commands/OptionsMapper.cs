@@ -16,10 +16,22 @@ internal static class OptionsMapper
             Pid = given.Get(OptionCatalog.Tree),
             GhostLimitBytes = given.Get(OptionCatalog.GhostLimit),
             Sync = given.Get(OptionCatalog.Sync),
+            TrackMemory = given.Get(OptionCatalog.TrackMemory),
+            PreviousImages = given.Get(OptionCatalog.PreviousImages),
+            AutoDedup = given.Get(OptionCatalog.AutoDedup),
             FinalState = given.Get(OptionCatalog.LeaveRunning) ? FinalState.Running
                 : given.Get(OptionCatalog.LeaveStopped) ? FinalState.Stopped
                 : FinalState.Killed,
         };
+        if (options.AutoDedup && options.PreviousImages is null)
+        {
+            throw new CheckpointException(ErrorCode.Usage, "--auto-dedup only makes sense with --prev-images-dir")
+            {
+                Operation = "dump",
+                Remedy = "Name the snapshot before with --prev-images-dir, or leave --auto-dedup out.",
+            };
+        }
+
         if (options.Pid == 0)
         {
             throw new CheckpointException(ErrorCode.Usage, "no process is given") { Operation = "dump", Remedy = "Name the root of the tree with -t PID." };

@@ -4,17 +4,12 @@ namespace CriuPmem.Cli.Options;
 internal static partial class OptionCatalog
 {
     private const string Containers = "It comes with containers.";
-    private const string Incremental = "Take a full dump without it.";
     private const string Remote = "Write the images to a directory with -D, and copy that.";
 
     // A property of its own would be initialised before or after Every depending on the order of files: hence a method.
     private static OptionSpec[] NotBuilt =>
     [
         Refused("ext-unix-sk", "leaving out UNIX sockets that are connected to outside", "Take both programs into the tree.", ValueShape.Optional, 'x'),
-        Refused("track-mem", "tracking of written memory", Incremental),
-        Refused("prev-images-dir", "incremental dumps", Incremental, ValueShape.Required),
-        Refused("auto-dedup", "removing duplicate pages from earlier images", Incremental),
-        Refused("pre-dump-mode", "pre-dumps", Incremental, ValueShape.Required),
         Refused("page-server", "sending pages to a page server", Remote),
         Refused("address", "the page server", Remote, ValueShape.Required),
         Refused("port", "the page server", Remote, ValueShape.Required),

@@ -33,6 +33,29 @@ internal static partial class OptionCatalog
         Help = "save deleted files that are still open up to this size (bytes, or with K, M, G; default 1M)",
     };
 
+    /// <summary>--track-mem.</summary>
+    public static OptionSpec<bool> TrackMemory { get; } = Flag(OptionGroup.Dump, "track-mem", '\0',
+        "tell from now on which memory is written, for the next snapshot of a chain (pre-dump does it by itself)");
+
+    /// <summary>--prev-images-dir.</summary>
+    public static OptionSpec<string?> PreviousImages { get; } = Text(OptionGroup.Dump, "prev-images-dir", "DIR",
+        "save only memory written since the snapshot in DIR, a path as seen from the images directory");
+
+    /// <summary>--auto-dedup.</summary>
+    public static OptionSpec<bool> AutoDedup { get; } = Flag(OptionGroup.Dump, "auto-dedup", '\0',
+        "free the pages of earlier snapshots that are saved anew");
+
+    /// <summary>--pre-dump-mode.</summary>
+    public static OptionSpec<string?> PreDumpMode { get; } = new()
+    {
+        Name = "pre-dump-mode",
+        Shape = ValueShape.Required,
+        ValueName = "MODE",
+        Group = OptionGroup.Dump,
+        Convert = Values.PreDumpMode,
+        Help = "splice or read: accepted for CRIU's sake; memory is copied in one way, while the program runs",
+    };
+
     /// <summary>--sync, negated as --no-sync.</summary>
     public static OptionSpec<bool> Sync { get; } = new()
     {
@@ -246,7 +269,7 @@ internal static partial class OptionCatalog
     public static IReadOnlyList<OptionSpec> Built { get; } =
     [
         ImagesDirectory, WorkDirectory, UsePmem, LeaveStopped, Timeout, ActionScript, Unprivileged,
-        Tree, LeaveRunning, GhostLimit, Sync,
+        Tree, LeaveRunning, TrackMemory, PreviousImages, AutoDedup, PreDumpMode, GhostLimit, Sync,
         RestoreDetached, RestoreSibling, PidFile, InheritFd, SkipFileRwxCheck,
         ShellJob, External, FileLocks, LinkRemap, TcpClose, FileValidation, CpuCapability,
         All, Extra, Experimental, Feature,

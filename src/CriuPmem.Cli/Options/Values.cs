@@ -62,6 +62,11 @@ internal static class Values
         _ => throw new FormatException($"'{words[^1]}' is not a method: buildid or filesize"),
     };
 
+    /// <summary>How a pre-dump reads memory.</summary>
+    public static string? PreDumpMode(IReadOnlyList<string> words) => words[^1] is "splice" or "read"
+        ? words[^1]
+        : throw new FormatException($"'{words[^1]}' is not a mode: splice or read");
+
     /// <summary>CPU capabilities: names with commas between; <c>^</c> before one takes it out.</summary>
     /// <remarks>A list that begins with <c>^</c> starts from the default, any other from nothing.</remarks>
     public static CpuCapability CpuCapabilities(IReadOnlyList<string> words)

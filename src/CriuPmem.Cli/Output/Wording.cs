@@ -7,8 +7,8 @@ namespace CriuPmem.Cli.Output;
 internal static class Wording
 {
     /// <summary>"dumped 3 processes, 12 threads, 34.5 MiB in 41 ms, frozen 12 ms → DIR".</summary>
-    public static string Dumped(DumpResult result, string directory) =>
-        $"dumped {Tree(result.Processes, result.Threads, result.MemoryBytes)} in {Time(result.TotalMicroseconds)}, "
+    public static string Dumped(DumpResult result, string directory, bool preDump = false) =>
+        $"{(preDump ? "saved memory of" : "dumped")} {Tree(result.Processes, result.Threads, result.MemoryBytes)} in {Time(result.TotalMicroseconds)}, "
         + $"frozen {Time(result.FrozenMicroseconds)} → {directory}";
 
     /// <summary>"restored 3 processes, 12 threads, 34.5 MiB in 12 ms, root process 4711".</summary>

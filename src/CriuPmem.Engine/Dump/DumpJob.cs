@@ -45,6 +45,7 @@ public static class DumpJob
             if (track) tracking = TrackingHolder.Start(tree, owners.FindAll(process => process.Tracker is not null));
             snapshot.Commit(writer.Inventory(tracking), options.Sync);
             TrackingHolder.End(earlier?.Tracking);
+            if (options.AutoDedup) DedupJob.Run(options.ImagesDirectoryFd, options.ImagesDirectory, options.Log);
             long frozen = observed + copied + watch.Lap();
             options.Log.Info("dump", $"frozen for {frozen} us: observed in {observed} us, memory copied in {copied} us; freezing took {freezing} us");
             options.Log.Debug("dump", $"{GC.CollectionCount(0)} garbage collections, {GC.GetTotalAllocatedBytes() >> 10} KiB allocated");

@@ -26,7 +26,7 @@ internal sealed class DumpThread(DumpProcess process, Tracee task)
     public ProcStat Stat { get; set; } = null!;
 
     /// <summary>What goes into core-TID.img.</summary>
-    public CoreEntry Core { get; } = new();
+    public CoreEntry Core { get; } = new() { ThreadCore = new ThreadCoreEntry() };
 
     /// <summary>Learns what remote calls have to know of the frozen thread, and lets them through its seccomp.</summary>
     /// <exception cref="CheckpointException">No call can be run in it.</exception>

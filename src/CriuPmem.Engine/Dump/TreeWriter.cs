@@ -127,7 +127,6 @@ internal sealed class TreeWriter(DumpContext context)
             thread.MakeReady();
             CoreEntry core = thread.Core;
             core.Mtype = CoreEntry.Types.March.X8664;
-            core.ThreadCore = new ThreadCoreEntry();
             if (thread.IsLeader) core.Tc = TaskCore(process, thread);
             Seccomp.Dump(thread, _seccomp);
             core.ThreadCore.CgSet = 1; // the root's: control groups are not managed

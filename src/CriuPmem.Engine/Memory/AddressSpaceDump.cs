@@ -21,7 +21,7 @@ internal static class AddressSpaceDump
         MmEntry memory = process.Memory;
         foreach (ref readonly MemoryMapping mapping in CollectionsMarshal.AsSpan(process.Mappings))
         {
-            Refuse(process, mapping);
+            if (!mapping.Name.StartsWith("[v", StringComparison.Ordinal)) Refuse(process, mapping); // the kernel's own: vdso, vvar, vsyscall
             VmaEntry? last = memory.Vmas.Count == 0 ? null : memory.Vmas[^1];
             VmaEntry vma = Entry(mapping);
             if (mapping.Inode != 0) NameFile(context, process, mapping, vma);

@@ -38,6 +38,8 @@ public static class DumpJob
             long observed = watch.Lap();
             List<DumpProcess> owners = tree.Processes.FindAll(process => !process.IsZombie && process.MemoryOwner is null);
             bool track = options.TrackMemory && options.FinalState != FinalState.Killed;
+            // What is protected anew counts from this round on, and would be missing in any other that followed the same one.
+            if (track) TrackingHolder.End(earlier?.Tracking);
             foreach (DumpProcess process in owners) SaveMemory(memory, process, earlier, track);
             long sharedPages = context.SharedMemory.Save(memory.Copier);
             long copied = watch.Lap();

@@ -30,6 +30,9 @@ internal sealed class FrozenTree : IDisposable
     /// <summary>The processes, parents before children.</summary>
     public List<DumpProcess> Processes { get; } = [];
 
+    /// <summary>When freezing began, in clock ticks since the boot, as /proc tells when processes began.</summary>
+    public ulong BegunTicks { get; } = NowTicks();
+
     /// <summary>The root.</summary>
     public DumpProcess Root => Processes[0];
 
@@ -54,6 +57,13 @@ internal sealed class FrozenTree : IDisposable
             tree.Dispose();
             throw;
         }
+    }
+
+    private static ulong NowTicks()
+    {
+        const ulong perSecond = 100; // USER_HZ, on x86-64 for good
+        (ulong seconds, ulong nanoseconds) = Sys.Clock(Sys.CLOCK_BOOTTIME);
+        return (seconds * perSecond) + (nanoseconds / (1_000_000_000 / perSecond));
     }
 
     /// <summary>Lets the tree go: running, stopped or killed.</summary>

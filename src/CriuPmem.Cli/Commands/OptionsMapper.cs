@@ -16,6 +16,8 @@ internal static class OptionsMapper
             Pid = given.Get(OptionCatalog.Tree),
             GhostLimitBytes = given.Get(OptionCatalog.GhostLimit),
             Sync = given.Get(OptionCatalog.Sync),
+            Live = given.Get(OptionCatalog.Live),
+            HasHooks = given.Get(OptionCatalog.ActionScript).Length > 0,
             TrackMemory = given.Get(OptionCatalog.TrackMemory),
             PreviousImages = given.Get(OptionCatalog.PreviousImages),
             AutoDedup = given.Get(OptionCatalog.AutoDedup),

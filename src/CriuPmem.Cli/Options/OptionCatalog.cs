@@ -33,6 +33,15 @@ internal static partial class OptionCatalog
         Help = "save deleted files that are still open up to this size (bytes, or with K, M, G; default 1M)",
     };
 
+    /// <summary>--live, --no-live.</summary>
+    public static OptionSpec<bool?> Live { get; } = new()
+    {
+        Name = "live",
+        Group = OptionGroup.Dump,
+        Convert = static words => Values.Flag(words),
+        Help = "copy memory while the tree runs, and stand it still for the last of it only (with -R and more than 32 MiB by itself); --no-live does not",
+    };
+
     /// <summary>--track-mem.</summary>
     public static OptionSpec<bool> TrackMemory { get; } = Flag(OptionGroup.Dump, "track-mem", '\0',
         "tell from now on which memory is written, for the next snapshot of a chain (pre-dump does it by itself)");
@@ -269,7 +278,7 @@ internal static partial class OptionCatalog
     public static IReadOnlyList<OptionSpec> Built { get; } =
     [
         ImagesDirectory, WorkDirectory, UsePmem, LeaveStopped, Timeout, ActionScript, Unprivileged,
-        Tree, LeaveRunning, TrackMemory, PreviousImages, AutoDedup, PreDumpMode, GhostLimit, Sync,
+        Tree, LeaveRunning, Live, TrackMemory, PreviousImages, AutoDedup, PreDumpMode, GhostLimit, Sync,
         RestoreDetached, RestoreSibling, PidFile, InheritFd, SkipFileRwxCheck,
         ShellJob, External, FileLocks, LinkRemap, TcpClose, FileValidation, CpuCapability,
         All, Extra, Experimental, Feature,

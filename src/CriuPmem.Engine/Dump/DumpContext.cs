@@ -8,8 +8,9 @@ namespace CriuPmem.Engine.Dump;
 internal sealed class DumpContext : IDisposable
 {
     /// <summary>Creates the context of one dump.</summary>
-    public DumpContext(DumpOptions options, FrozenTree tree, SnapshotWriter snapshot)
+    public DumpContext(DumpOptions options, FrozenTree tree, SnapshotWriter snapshot, PagesIds pagesIds)
     {
+        PagesIds = pagesIds;
         Options = options;
         Tree = tree;
         Snapshot = snapshot;
@@ -89,5 +90,5 @@ internal sealed class DumpContext : IDisposable
     }
 
     /// <summary>The numbers of the pages files.</summary>
-    public PagesIds PagesIds { get; } = new();
+    public PagesIds PagesIds { get; }
 }

@@ -29,6 +29,9 @@ internal sealed class FrozenTree : IDisposable
     /// <summary>The processes, parents before children.</summary>
     public List<DumpProcess> Processes { get; } = [];
 
+    /// <summary>One process of each address space: the first in the tree.</summary>
+    public IEnumerable<DumpProcess> MemoryOwners => Processes.Where(process => !process.IsZombie && process.MemoryOwner is null);
+
     /// <summary>The root.</summary>
     public DumpProcess Root => Processes[0];
 

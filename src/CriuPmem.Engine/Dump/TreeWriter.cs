@@ -14,6 +14,7 @@ internal sealed class TreeWriter(DumpContext context)
     private readonly Dictionary<DumpProcess, FsEntry> _fs = [];
     private readonly SharedObjects _objects = new();
     private readonly SeccompEntry _seccomp = new();
+    private TimensEntry? _clocks;
 
     /// <summary>Learns everything but the contents of memory; finds every reason to refuse.</summary>
     public void Observe()
@@ -42,10 +43,16 @@ internal sealed class TreeWriter(DumpContext context)
         context.External.WarnOfUnused();
     }
 
+    /// <summary>Saves what lies in pipes, queues and deleted files; the tree still stands.</summary>
+    public void SaveContents()
+    {
+        foreach (Action contents in context.Contents) contents();
+        _clocks = Clocks.Dump(context.Tree.Root);
+    }
+
     /// <summary>Writes all images but pages and inventory.</summary>
     public void Write()
     {
-        foreach (Action contents in context.Contents) contents();
         SnapshotWriter snapshot = context.Snapshot;
         using (ImageWriter pstree = snapshot.Create(ImageKind.Pstree))
         {
@@ -76,7 +83,7 @@ internal sealed class TreeWriter(DumpContext context)
         }
 
         snapshot.WriteSingle(ImageKind.Seccomp, 0, _seccomp);
-        snapshot.WriteSingle(ImageKind.TimeNs, 0, Clocks.Dump(context.Tree.Root));
+        snapshot.WriteSingle(ImageKind.TimeNs, 0, _clocks ?? Clocks.Dump(context.Tree.Root));
     }
 
     /// <summary>The inventory, which makes the set complete.</summary>

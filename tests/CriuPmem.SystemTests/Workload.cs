@@ -67,6 +67,7 @@ internal sealed record Workload(string Name, string Arguments = "", string Optio
         new("rlimits_sched"),
         new("rseq_cs"),
         new("seccomp_filter"),
+        new("seccomp_restart"),
         new("seccomp_strict"),
         new("sig_actions"),
         new("sig_altstack"),

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using CriuPmem.Engine.Resources;
 using CriuPmem.Remote;
 
 namespace CriuPmem.Engine.Dump;
@@ -213,7 +214,9 @@ internal sealed class FrozenTree : IDisposable
             if (stop.Event == PTRACE_EVENT_STOP)
             {
                 if (stop.IsGroupStop) task.GroupStopSignal = stop.Signal;
-                return task.LoadIfAlive();
+                if (!task.LoadIfAlive()) return false;
+                InterruptedCall.AvoidForbiddenRestart(thread);
+                return true;
             }
 
             // A signal came first: the program gets it, and the interrupt follows.

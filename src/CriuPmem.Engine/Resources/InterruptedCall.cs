@@ -10,7 +10,9 @@ namespace CriuPmem.Engine.Resources;
 /// A task stopped inside a call shows rax = -ERESTART…; on resume the kernel restarts the call by itself. In a restored
 /// task nothing does: the image has the task stand before its call again. ERESTART_RESTARTBLOCK depends on state in the
 /// kernel (the end of the wait): the image says -EINTR, as the peer does, and our own field
-/// (<see cref="ThreadMoreEntry.RestartCall"/>) has the call made again.
+/// (<see cref="ThreadMoreEntry.RestartCall"/>) has the call made again. The kernel goes on with such a call by
+/// restart_syscall(2), which is a call of its own to seccomp filters: where they forbid it (a list of what is allowed
+/// hardly ever has it), the thread makes its first call again instead.
 /// </remarks>
 internal static class InterruptedCall
 {
@@ -36,6 +38,42 @@ internal static class InterruptedCall
         registers.rip -= SyscallInstructionBytes;
         thread.Task.SetRegisters(registers); // at once: it must not see the error if the engine dies
     }
+
+    /// <summary>
+    /// Has a thread that has just stopped make its call anew if its seccomp filters would kill it, or tell it lies, for
+    /// going on. Before anything else, since an engine that ends lets the thread go on: what is left are the microseconds
+    /// between the stop and here, in which any tracer's death does that harm.
+    /// </summary>
+    public static void AvoidForbiddenRestart(DumpThread thread)
+    {
+        ref UserRegs registers = ref thread.Task.Registers;
+        if ((long)registers.orig_rax < 0 || (long)registers.rax != -(long)Errno.ERESTART_RESTARTBLOCK) return;
+        if (!Seccomp.Forbids(thread.Task.Tid, RestartOf(registers))) return;
+        Rewind(thread);
+        thread.Task.SetRegisters(registers);
+    }
+
+    /// <summary>
+    /// The registers of a thread that stands in an interrupted call, so changed that the call is made again, by whichever
+    /// task has them: what it had waited is waited for again, never less. -EINTR where the call is not known.
+    /// </summary>
+    public static void Rewind(DumpThread thread)
+    {
+        ref UserRegs registers = ref thread.Task.Registers;
+        if ((long)registers.orig_rax < 0) return;
+        (ulong rax, ulong rip) = registers.AfterRestart();
+        if ((long)registers.rax == -(long)Errno.ERESTART_RESTARTBLOCK)
+        {
+            long number = (long)registers.orig_rax;
+            if (number == SyscallNumber.restart_syscall) number = OriginalNumber(thread.Process, registers);
+            (rax, rip) = number < 0 ? (unchecked((ulong)-(long)Errno.EINTR), registers.rip) : ((ulong)number, rip);
+        }
+
+        (registers.rax, registers.rip, registers.orig_rax) = (rax, rip, ulong.MaxValue);
+    }
+
+    private static SeccompData RestartOf(in UserRegs registers) => new(
+        SyscallNumber.restart_syscall, registers.rip, registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9);
 
     /// <summary>The registers as a restored task shall have them.</summary>
     public static UserRegs ForImage(DumpThread thread)
@@ -64,18 +102,20 @@ internal static class InterruptedCall
     /// unless the call had written down what was left (nanosleep(2)): then the call is made with that, stopped where it
     /// waits, and the kernel's restart block is the new task's own.
     /// </summary>
+    /// <param name="context">The restore.</param>
     /// <param name="thread">The thread, its final registers set but not put back.</param>
     /// <param name="instruction">A <c>syscall</c> instruction in its memory.</param>
-    public static void Restore(RestoreThread thread, RemoteAddress instruction)
+    public static void Restore(RestoreContext context, RestoreThread thread, RemoteAddress instruction)
     {
         if (thread.Core.ThreadCore.More is not { HasRestartCall: true } more) return;
         ref UserRegs final = ref thread.Task.Registers;
+        bool mayGoOn = !Seccomp.Forbids(context, thread, RestartOf(final));
         switch (more.RestartCall)
         {
-            case SyscallNumber.nanosleep when final.rsi != 0:
+            case SyscallNumber.nanosleep when mayGoOn && final.rsi != 0:
                 Arm(thread.Task, instruction, more.RestartCall, (long)final.rsi, (long)final.rsi, 0, 0);
                 break;
-            case SyscallNumber.clock_nanosleep when final.r10 != 0 && final.rsi == 0:
+            case SyscallNumber.clock_nanosleep when mayGoOn && final.r10 != 0 && final.rsi == 0:
                 Arm(thread.Task, instruction, more.RestartCall, (long)final.rdi, 0, (long)final.r10, (long)final.r10);
                 break;
             default:

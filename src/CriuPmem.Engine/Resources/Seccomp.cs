@@ -18,7 +18,9 @@ internal static unsafe class Seccomp
     private const int Strict = 1, Filter = 2;
     private const int SECCOMP_SET_MODE_STRICT = 0, SECCOMP_SET_MODE_FILTER = 1;
     private const uint SECCOMP_FILTER_FLAG_TSYNC = 1;
-    private const int InstructionBytes = 8, MaxInstructions = 4096;
+    private const int MaxInstructions = 4096;
+
+    private static readonly byte[] s_code = new byte[MaxInstructions * SeccompProgram.InstructionBytes]; // the tracer thread's
 
     /// <summary>Suspends a frozen thread's seccomp until the engine lets it go.</summary>
     public static void Suspend(DumpThread thread)
@@ -29,6 +31,30 @@ internal static unsafe class Seccomp
         throw thread.Process.Fail(
             ErrorCode.NotPermitted, $"the seccomp of thread {thread.Task.Tid} cannot be suspended",
             "Run as root, outside of seccomp itself", errno: set.Errno);
+    }
+
+    /// <summary>True when a filter of a stopped thread forbids a call, or cannot be read.</summary>
+    public static bool Forbids(int tid, in SeccompData call)
+    {
+        for (int i = 0; ; i++)
+        {
+            SysResult read;
+            fixed (byte* buffer = s_code) read = Sys.Ptrace(PTRACE_SECCOMP_GET_FILTER, tid, i, (long)buffer);
+            if (read.Errno is Errno.ENOENT or Errno.EINVAL) return false; // no more; none at all
+            if (read.Failed) return true;
+            if (!SeccompProgram.Allows(SeccompProgram.Run(s_code.AsSpan(0, read.Value * SeccompProgram.InstructionBytes), call))) return true;
+        }
+    }
+
+    /// <summary>True when a filter that a restored thread has forbids a call.</summary>
+    public static bool Forbids(RestoreContext context, RestoreThread thread, in SeccompData call)
+    {
+        foreach (SeccompFilter filter in Chain(context, thread))
+        {
+            if (!SeccompProgram.Allows(SeccompProgram.Run(filter.Filter.Span, call))) return true;
+        }
+
+        return false;
     }
 
     /// <summary>Saves a thread's mode and filters; they change nothing but the image.</summary>
@@ -91,12 +117,11 @@ internal static unsafe class Seccomp
     private static List<SeccompFilter> Read(DumpThread thread)
     {
         var filters = new List<SeccompFilter>();
-        var code = new byte[MaxInstructions * InstructionBytes];
         ulong* metadata = stackalloc ulong[2]; // struct seccomp_metadata: index, flags
         for (int i = 0; ; i++)
         {
             SysResult read;
-            fixed (byte* buffer = code) read = Sys.Ptrace(PTRACE_SECCOMP_GET_FILTER, thread.Task.Tid, i, (long)buffer);
+            fixed (byte* buffer = s_code) read = Sys.Ptrace(PTRACE_SECCOMP_GET_FILTER, thread.Task.Tid, i, (long)buffer);
             if (read.Errno == Errno.ENOENT) break;
             if (read.Failed)
             {
@@ -106,7 +131,7 @@ internal static unsafe class Seccomp
 
             metadata[0] = (ulong)i;
             SysResult told = Sys.Ptrace(PTRACE_SECCOMP_GET_METADATA, thread.Task.Tid, 16, (long)metadata);
-            var filter = new SeccompFilter { Filter = ByteString.CopyFrom(code, 0, read.Value * InstructionBytes) };
+            var filter = new SeccompFilter { Filter = ByteString.CopyFrom(s_code, 0, read.Value * SeccompProgram.InstructionBytes) };
             if (!told.Failed && metadata[1] != 0) filter.Flags = (uint)metadata[1];
             filters.Add(filter);
         }
@@ -161,7 +186,7 @@ internal static unsafe class Seccomp
     {
         calls.Room(filter.Filter.Length + 64);
         RemoteAddress code = calls.Batch.Data(filter.Filter.Span);
-        var program = new SockFprog { Length = (ushort)(filter.Filter.Length / InstructionBytes), Code = code.Value };
+        var program = new SockFprog { Length = (ushort)(filter.Filter.Length / SeccompProgram.InstructionBytes), Code = code.Value };
         uint flags = filter.Flags | (forAll ? SECCOMP_FILTER_FLAG_TSYNC : 0);
         calls.Must("seccomp", SyscallNumber.seccomp, SECCOMP_SET_MODE_FILTER, flags, calls.Batch.Data(program));
     }

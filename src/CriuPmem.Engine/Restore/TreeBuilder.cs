@@ -161,7 +161,7 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
     }
 
     /// <summary>Registers, signal masks, and the end of the scratch mapping.</summary>
-    private static void Finish(RestoreProcess process)
+    private void Finish(RestoreProcess process)
     {
         foreach (RestoreThread thread in process.Threads)
         {
@@ -175,7 +175,7 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
         if (process.MemoryOwner is null) process.Space.RemoveAt(process.Leader.Task, instruction);
         foreach (RestoreThread thread in process.Threads)
         {
-            InterruptedCall.Restore(thread, instruction);
+            InterruptedCall.Restore(context, thread, instruction);
             thread.Task.IsBorrowed = true;
             thread.Task.PutBack();
         }

@@ -32,6 +32,16 @@ HEAD
   printf '    /// <summary>Makes the engine'"'"'s first child.</summary>\n'
   printf '    public static ReadOnlySpan<byte> Spawn =>\n    [\n%s\n    ];\n\n' "$(bytes spawn)"
   printf '    /// <summary>A program that waits for its tracer.</summary>\n'
-  printf '    public static ReadOnlySpan<byte> Seed =>\n    [\n%s\n    ];\n' "$(bytes seed)"
+  printf '    public static ReadOnlySpan<byte> Seed =>\n    [\n%s\n    ];\n\n' "$(bytes seed)"
+  printf '    /// <summary>How a parent waits for its vfork child, and how that is made so.</summary>\n'
+  printf '    public static ReadOnlySpan<byte> Vfork =>\n    [\n%s\n    ];\n\n' "$(bytes vfork)"
+  printf '    /// <summary>Where, in <see cref="Vfork"/>, the child makes its second thread; in bytes.</summary>\n'
+  printf '    public const int VforkBearOffset = 0x%x;\n\n' $((16#$(at vfork_bear) - 16#$(at vfork)))
+  printf '    /// <summary>Where, in <see cref="Vfork"/>, one of the two threads ends; in bytes.</summary>\n'
+  printf '    public const int VforkHandoverOffset = 0x%x;\n\n' $((16#$(at vfork_handover) - 16#$(at vfork)))
+  printf '    /// <summary>Where, in <see cref="Vfork"/>, the parent stands in futex(2); in bytes.</summary>\n'
+  printf '    public const int VforkFutexOffset = 0x%x;\n\n' $((16#$(at vfork_after_futex) - 16#$(at vfork)))
+  printf '    /// <summary>Where, in <see cref="Vfork"/>, the parent gets its mask back; in bytes.</summary>\n'
+  printf '    public const int VforkMaskOffset = 0x%x;\n' $((16#$(at vfork_after_mask) - 16#$(at vfork)))
   printf '}\n'
 } >src/CriuPmem.Remote/RemoteCode.g.cs

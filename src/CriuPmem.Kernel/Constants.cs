@@ -53,7 +53,7 @@ internal static class Constants
 
     // wait.h
     public const int WNOHANG = 1, WUNTRACED = 2, WEXITED = 4, WNOWAIT = 0x1000000, __WALL = 0x40000000;
-    public const int P_PID = 1, P_PIDFD = 3;
+    public const int P_PID = 1, P_PIDFD = 3, PIDFD_THREAD = 0x80;
 
     // sched.h
     public const ulong CLONE_VM = 0x100, CLONE_FS = 0x200, CLONE_FILES = 0x400, CLONE_SIGHAND = 0x800, CLONE_PIDFD = 0x1000;

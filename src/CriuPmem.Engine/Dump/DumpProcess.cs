@@ -11,8 +11,17 @@ internal sealed class DumpProcess(int pid, ProcDirectory proc, ProcStat stat) : 
     /// <summary>The process id, as the engine sees it.</summary>
     public int Pid { get; } = pid;
 
-    /// <summary>/proc/PID.</summary>
-    public ProcDirectory Proc { get; } = proc;
+    /// <summary>/proc of the task <see cref="TaskId"/>.</summary>
+    public ProcDirectory Proc { get; private set; } = proc;
+
+    /// <summary>
+    /// The task by which the kernel finds its memory, files and the rest: the process's own number, or, where the main
+    /// thread has ended and has none of that any more, the thread that lives.
+    /// </summary>
+    public int TaskId => Proc.Pid;
+
+    /// <summary>The main thread, if it is traced and has ended: it is waited for when all others have ended.</summary>
+    public Tracee? EndedLeader { get; set; }
 
     /// <summary>/proc/PID/stat, read when the process stood still.</summary>
     public ProcStat Stat { get; set; } = stat;
@@ -51,7 +60,17 @@ internal sealed class DumpProcess(int pid, ProcDirectory proc, ProcStat stat) : 
     public SysResult CopyOf(int fd) => IsEngine ? Sys.Fcntl(fd, F_DUPFD_CLOEXEC) : Sys.PidfdGetFd(PidFd, fd);
 
     /// <summary>A pidfd of it (pidfd_open(2)).</summary>
-    private int PidFd => (_pidFd ??= new OwnedFd((int)Sys.PidfdOpen(Pid).OrThrow("pidfd_open", ToString()))).Fd;
+    private int PidFd => (_pidFd ??= new OwnedFd((int)Sys.PidfdOpen(TaskId, TaskId == Pid ? 0 : PIDFD_THREAD).OrThrow("pidfd_open", ToString()))).Fd;
+
+    /// <summary>The main thread has ended: has <paramref name="thread"/> stand for it.</summary>
+    public void ActThrough(DumpThread thread)
+    {
+        ProcDirectory proc = ProcDirectory.TryOpen(thread.Task.Tid) ?? throw Fail(ErrorCode.Vanished, $"thread {thread.Task.Tid} vanished while it was saved", "Try again");
+        Proc.Dispose();
+        Proc = proc;
+        Threads.Clear();
+        Threads.Add(thread);
+    }
 
     /// <summary>"name (pid)", for messages.</summary>
     public override string ToString() => $"{Stat.Comm} ({Pid})";
@@ -62,7 +81,7 @@ internal sealed class DumpProcess(int pid, ProcDirectory proc, ProcStat stat) : 
         fixed (byte* local = bytes)
         {
             ulong* vectors = stackalloc ulong[4] { (ulong)local, (ulong)bytes.Length, address, (ulong)bytes.Length };
-            return Syscall.Invoke(SyscallNumber.process_vm_readv, Pid, (long)vectors, 1, (long)(vectors + 2), 1).Raw == bytes.Length;
+            return Syscall.Invoke(SyscallNumber.process_vm_readv, TaskId, (long)vectors, 1, (long)(vectors + 2), 1).Raw == bytes.Length;
         }
     }
 

@@ -1,3 +1,4 @@
+using CriuPmem.Engine.Resources;
 using CriuPmem.Images.Messages;
 using CriuPmem.Remote;
 
@@ -12,8 +13,11 @@ internal sealed class DumpThread(DumpProcess process, Tracee task)
     /// <summary>The traced task.</summary>
     public Tracee Task { get; } = task;
 
-    /// <summary>True for the thread whose id is the process's.</summary>
-    public bool IsLeader => Task.Tid == Process.Pid;
+    /// <summary>True for the thread that leads the process, or stands for the one that did.</summary>
+    public bool IsLeader => Task.Tid == Process.TaskId;
+
+    /// <summary>Its id in the images: the leader's is the process's.</summary>
+    public int ImageTid => IsLeader ? Process.Pid : Task.Tid;
 
     /// <summary>/proc/PID/task/TID/status.</summary>
     public ProcStatus Status { get; set; } = null!;
@@ -23,4 +27,30 @@ internal sealed class DumpThread(DumpProcess process, Tracee task)
 
     /// <summary>What goes into core-TID.img.</summary>
     public CoreEntry Core { get; } = new();
+
+    /// <summary>Learns what remote calls have to know of the frozen thread, and lets them through its seccomp.</summary>
+    /// <exception cref="CheckpointException">No call can be run in it.</exception>
+    public void MakeReady()
+    {
+        int tid = Task.Tid;
+        if (!ProcStatus.TryParse(Process.Proc.Read($"task/{tid}/status"), out ProcStatus? status) ||
+            !ProcStat.TryParse(Process.Proc.Read($"task/{tid}/stat"), out ProcStat? stat))
+        {
+            throw Process.Fail(ErrorCode.Vanished, $"thread {tid} vanished while it was saved", "Try again");
+        }
+
+        Status = status!;
+        Stat = stat!;
+        // No call can be run in it: waiting for one would never end.
+        if (stat!.IsIoWorker)
+        {
+            throw Process.Fail(
+                ErrorCode.UnsupportedFile, "it has requests under way in io_uring, which cannot be saved yet",
+                "Start the program without io_uring (MariaDB: --innodb-use-native-aio=0)", $"thread {tid}, {stat.Comm}");
+        }
+
+        if (Registers.IsCompat(Task.Registers)) throw Process.Fail(ErrorCode.UnsupportedState, "32-bit programs cannot be saved yet");
+        Task.IgnoresTrap = (status!.Ignored >> (SIGTRAP - 1) & 1) != 0;
+        Seccomp.Suspend(this);
+    }
 }

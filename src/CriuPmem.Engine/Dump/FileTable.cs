@@ -171,7 +171,7 @@ internal sealed class FileTable(DumpContext context) : IDisposable
         string? detail = file.IsAnonymous ? file.Field("eventfd-id") ?? file.Field("sigmask") ?? file.Field("it_interval") : null;
         var key = (file.Stat.st_dev, file.Stat.st_ino, file.Position, file.Flags, detail);
         if (!_open.TryGetValue(key, out KernelObjects? same)) _open.Add(key, same = new KernelObjects(KCMP_FILE));
-        file.Id = same.IdOf(file.Process.Pid, file.Fd, () => _nextId++, out isNew);
+        file.Id = same.IdOf(file.Process.TaskId, file.Fd, () => _nextId++, out isNew);
         if (!isNew) SharedDescriptors++;
     }
 

@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Globalization;
 using CriuPmem.Engine.Resources;
 using CriuPmem.Remote;
 
@@ -108,10 +107,17 @@ internal sealed class FrozenTree : IDisposable
         {
             for (int i = process.Threads.Count - 1; i >= 0; i--)
             {
-                while (!process.Threads[i].Task.Wait().Ended)
-                {
-                }
+                WaitEnded(process.Threads[i].Task);
             }
+
+            if (process.EndedLeader is not null) WaitEnded(process.EndedLeader);
+        }
+    }
+
+    private static void WaitEnded(Tracee task)
+    {
+        while (!task.Wait().Ended)
+        {
         }
     }
 
@@ -128,15 +134,23 @@ internal sealed class FrozenTree : IDisposable
         var process = new DumpProcess(pid, proc, stat) { Parent = parent };
         if (stat.IsKernelThread) throw process.Fail(ErrorCode.KernelThread, "it is a kernel thread, which has no memory or files of its own to save", "Give the pid of a program");
         Processes.Add(process);
-        if (stat.State is 'Z' or 'X')
+        if (stat.State is 'Z' or 'X' && proc.Numbers("task").Count <= 1)
         {
-            if (proc.Numbers("task").Count > 1) throw process.Fail(ErrorCode.UnsupportedState, "its main thread has ended while others go on");
             if (parent is null) throw process.Fail(ErrorCode.NoSuchProcess, "the process has ended already and only waits for its parent (zombie)", "Give the pid of a running program");
             return;
         }
 
         FreezeThreads(process);
-        process.Stat = proc.Stat() ?? stat;
+        SettleLeader(process);
+        process.Stat = process.Proc.Stat() ?? stat;
+    }
+
+    /// <summary>Where the main thread has ended, the last one left stands for it, as it will from its next exec on.</summary>
+    private static void SettleLeader(DumpProcess process)
+    {
+        if (process.Threads.Count == 0 || process.Threads[0].Task.Tid == process.TaskId) return;
+        if (process.Threads.Count > 1) throw process.Fail(ErrorCode.UnsupportedState, "its main thread has ended while several others go on");
+        process.ActThrough(process.Threads[0]);
     }
 
     private bool AddChildren()
@@ -165,11 +179,12 @@ internal sealed class FrozenTree : IDisposable
         {
             any = false;
             var seized = new List<DumpThread>();
+            long since = Stopwatch.GetTimestamp();
             foreach (int tid in process.Proc.Numbers("task"))
             {
                 if (_tids.Contains(tid)) continue;
                 Errno error = Tracee.Seize(tid, 0);
-                if (error == Errno.ESRCH) continue; // ended between the listing and here
+                if (error == Errno.ESRCH || (error == Errno.EPERM && HasEnded(process, tid))) continue; // between the listing and here, or a main thread
                 if (error != Errno.None) throw CannotSeize(process, tid, error);
                 _tids.Add(tid);
                 var thread = new DumpThread(process, new Tracee(tid));
@@ -180,13 +195,16 @@ internal sealed class FrozenTree : IDisposable
 
             foreach (DumpThread thread in seized)
             {
-                if (!WaitUntilStopped(thread)) process.Threads.Remove(thread);
+                if (!WaitUntilStopped(thread, since)) process.Threads.Remove(thread);
             }
         }
 
         process.Threads.Sort((a, b) => a.IsLeader ? -1 : b.IsLeader ? 1 : a.Task.Tid.CompareTo(b.Task.Tid));
         _log.Debug("freeze", $"{process}: {process.Threads.Count} threads stopped");
     }
+
+    private static bool HasEnded(DumpProcess process, int tid) =>
+        !ProcStat.TryParse(process.Proc.Read($"task/{tid}/stat"), out ProcStat? stat) || stat!.State is 'Z' or 'X';
 
     private static CheckpointException CannotSeize(DumpProcess process, int tid, Errno error)
     {
@@ -197,7 +215,7 @@ internal sealed class FrozenTree : IDisposable
     }
 
     /// <summary>False when the task ended instead.</summary>
-    private bool WaitUntilStopped(DumpThread thread)
+    private bool WaitUntilStopped(DumpThread thread, long since)
     {
         Tracee task = thread.Task;
         for (int spins = 0; ; spins++)
@@ -207,6 +225,15 @@ internal sealed class FrozenTree : IDisposable
                 if (spins < 50) Syscall.Invoke(SyscallNumber.sched_yield);
                 else Sys.SleepMicroseconds(Math.Min(spins, 1000));
                 if (Stopwatch.GetTimestamp() > _deadline) throw NotStopping(thread);
+                if (Stopwatch.GetElapsedTime(since) < VforkHandover.Patience) continue;
+                since = Stopwatch.GetTimestamp();
+                if (task.Tid == thread.Process.Pid && HasEnded(thread.Process, task.Tid))
+                {
+                    thread.Process.EndedLeader = task; // nothing is told of it before the last thread's end
+                    return false;
+                }
+
+                if (EndVfork(thread)) return true;
                 continue;
             }
 
@@ -224,19 +251,32 @@ internal sealed class FrozenTree : IDisposable
         }
     }
 
+    /// <summary>Has a thread that stands in vfork wait for its child in another way, in which it can be stopped.</summary>
+    /// <returns>True when it has stopped so.</returns>
+    private bool EndVfork(DumpThread parent)
+    {
+        if (!VforkHandover.IsInVfork(parent)) return false;
+        int child = VforkHandover.ChildOf(parent);
+        if (child == 0) return false;
+        if (!Processes.Exists(known => known.Pid == child)) Add(child, parent.Process);
+        DumpProcess? process = Processes.Find(known => known.Pid == child);
+        // It may have called exec or ended meanwhile; then the parent is on its way.
+        if (process is null || process.IsZombie || !VforkHandover.ShareMemory(parent.Task.Tid, process.TaskId)) return false;
+        VforkHandover.Run(parent, process);
+        _tids.Add(process.TaskId);
+        _log.Debug("freeze", $"{parent.Process}: thread {parent.Task.Tid} left vfork, and waits for {process} by a futex");
+        return true;
+    }
+
     private static CheckpointException NotStopping(DumpThread thread)
     {
-        string call = thread.Process.Proc.ReadText($"task/{thread.Task.Tid}/syscall")?.Split(' ')[0] ?? "";
-        if (int.TryParse(call, CultureInfo.InvariantCulture, out int number) && number is SyscallNumber.vfork or SyscallNumber.clone or SyscallNumber.clone3)
-        {
-            return thread.Process.Fail(
-                ErrorCode.CannotFreeze, $"thread {thread.Task.Tid} waits inside vfork until its child calls exec or ends, which cannot be saved",
-                "Try again a moment later, or raise --timeout");
-        }
-
         string where = thread.Process.Proc.ReadText($"task/{thread.Task.Tid}/wchan") ?? "?";
-        return thread.Process.Fail(
-            ErrorCode.CannotFreeze, $"thread {thread.Task.Tid} does not stop: it waits in the kernel ({where})",
-            "Try again when its input/output has ended, or raise --timeout");
+        return VforkHandover.IsInVfork(thread)
+            ? thread.Process.Fail(
+                ErrorCode.CannotFreeze, $"thread {thread.Task.Tid} waits inside vfork until its child calls exec or ends, and does not share memory with it alone",
+                "Try again a moment later, or raise --timeout")
+            : thread.Process.Fail(
+                ErrorCode.CannotFreeze, $"thread {thread.Task.Tid} does not stop: it waits in the kernel ({where})",
+                "Try again when its input/output has ended, or raise --timeout");
     }
 }

@@ -46,7 +46,7 @@ internal sealed class SharedObjects
         if (process.IsZombie) return;
         for (int kind = 0; kind < _objects.Length; kind++)
         {
-            uint id = IdOf(process.Pid, (Kind)kind, out bool isNew);
+            uint id = IdOf(process.TaskId, (Kind)kind, out bool isNew);
             Set(process.Ids, (Kind)kind, id);
             if (isNew) _first.Add(((Kind)kind, id), process);
         }

@@ -60,7 +60,7 @@ internal sealed class TreeWriter(DumpContext context)
                 continue;
             }
 
-            foreach (DumpThread thread in process.Threads) snapshot.WriteSingle(ImageKind.Core, thread.Task.Tid, thread.Core);
+            foreach (DumpThread thread in process.Threads) snapshot.WriteSingle(ImageKind.Core, thread.ImageTid, thread.Core);
             snapshot.WriteSingle(ImageKind.Ids, process.Pid, process.Ids);
             if (process.MemoryOwner is null) snapshot.WriteSingle(ImageKind.Mm, process.Pid, process.Memory);
             snapshot.WriteSingle(ImageKind.Fs, process.Pid, _fs[process]);
@@ -103,7 +103,7 @@ internal sealed class TreeWriter(DumpContext context)
             Sid = (uint)process.Stat.SessionId,
         };
         if (process.IsZombie) entry.Threads.Add((uint)process.Pid);
-        foreach (DumpThread thread in process.Threads) entry.Threads.Add((uint)thread.Task.Tid);
+        foreach (DumpThread thread in process.Threads) entry.Threads.Add((uint)thread.ImageTid);
         if (!context.Options.ShellJob && process.Parent is null && (process.Stat.SessionId != process.Pid))
         {
             throw process.Fail(
@@ -119,25 +119,7 @@ internal sealed class TreeWriter(DumpContext context)
         foreach (DumpThread thread in process.Threads)
         {
             int tid = thread.Task.Tid;
-            if (!ProcStatus.TryParse(process.Proc.Read($"task/{tid}/status"), out ProcStatus? status) ||
-                !ProcStat.TryParse(process.Proc.Read($"task/{tid}/stat"), out ProcStat? stat))
-            {
-                throw process.Fail(ErrorCode.Vanished, $"thread {tid} vanished while it was saved", "Try again");
-            }
-
-            thread.Status = status!;
-            thread.Stat = stat!;
-            // No call can be run in it: waiting for one would never end.
-            if (stat!.IsIoWorker)
-            {
-                throw process.Fail(
-                    ErrorCode.UnsupportedFile, "it has requests under way in io_uring, which cannot be saved yet",
-                    "Start the program without io_uring (MariaDB: --innodb-use-native-aio=0)", $"thread {tid}, {stat.Comm}");
-            }
-
-            if (Registers.IsCompat(thread.Task.Registers)) throw process.Fail(ErrorCode.UnsupportedState, "32-bit programs cannot be saved yet");
-            thread.Task.IgnoresTrap = (status!.Ignored >> (SIGTRAP - 1) & 1) != 0;
-            Seccomp.Suspend(thread);
+            thread.MakeReady();
             CoreEntry core = thread.Core;
             core.Mtype = CoreEntry.Types.March.X8664;
             core.ThreadCore = new ThreadCoreEntry();
@@ -190,26 +172,7 @@ internal sealed class TreeWriter(DumpContext context)
             return;
         }
 
-        (RemoteAddress syscall, RemoteAddress address) = VdsoCode.Find(process);
-        VdsoTail tail = VdsoTail.TryOpen(process.Proc, address)
-            ?? throw process.Fail(ErrorCode.UnsupportedState, "its vDSO cannot be used for the engine's first call in it");
-        process.Space = RemoteSpace.Create(process.Leader.Task, syscall, tail, EndSignal(process));
-    }
-
-    /// <summary>
-    /// The signal with which remote calls end: one that does nothing by default, and that the program neither handles nor
-    /// has pending, so that it does no harm if it comes when the engine is gone.
-    /// </summary>
-    private static int EndSignal(DumpProcess process)
-    {
-        ulong taken = process.Leader.Status.Caught | process.Leader.Status.PendingProcess;
-        foreach (DumpThread thread in process.Threads) taken |= thread.Status.PendingThread;
-        foreach (int signal in (ReadOnlySpan<int>)[SIGURG, SIGWINCH, SIGCHLD, SIGCONT])
-        {
-            if ((taken >> (signal - 1) & 1) == 0) return signal;
-        }
-
-        return SIGURG;
+        process.Space = RemoteEntry.Open(process);
     }
 
     private static TaskCoreEntry TaskCore(DumpProcess process, DumpThread leader)

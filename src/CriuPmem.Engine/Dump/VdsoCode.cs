@@ -20,7 +20,7 @@ internal static unsafe class VdsoCode
         }
 
         ulong start = FromAuxiliaryVector(process);
-        if (start == 0 || !IsThisKernels(process.Pid, start)) start = FromMappings(process);
+        if (start == 0 || !IsThisKernels(process.TaskId, start)) start = FromMappings(process);
         return (new RemoteAddress(start + VdsoLayout.SyscallOffset), new RemoteAddress(start + VdsoLayout.TailOffset));
     }
 
@@ -47,7 +47,7 @@ internal static unsafe class VdsoCode
         var mappings = new List<MemoryMapping>();
         SmapsParser.TryRead(process.Proc, "maps", mappings);
         MemoryMapping vdso = mappings.Find(mapping => mapping.Name == "[vdso]");
-        return vdso.End != 0 && IsThisKernels(process.Pid, vdso.Start)
+        return vdso.End != 0 && IsThisKernels(process.TaskId, vdso.Start)
             ? vdso.Start
             : throw process.Fail(
                 ErrorCode.UnsupportedState, "it has no vDSO of this kernel, through which remote calls are made",

@@ -8,8 +8,8 @@ internal sealed class CopyJob(DumpProcess process, List<CopyPiece> pieces, int s
 {
     private int _next;
 
-    /// <summary>The process that is read.</summary>
-    public int Pid => process.Pid;
+    /// <summary>The process that is read, by one of its live tasks.</summary>
+    public int Pid => process.TaskId;
 
     /// <summary>/proc/PID/mem, or the file that is read.</summary>
     public int Source => source;

@@ -123,7 +123,7 @@ internal sealed unsafe class EpollTargets(DumpContext context, OpenFile set, Eve
     private bool IsTarget(EventpollTfdEntry target, uint earlier, KnownDescriptor descriptor)
     {
         uint* slot = stackalloc uint[3] { (uint)set.Fd, target.Tfd, earlier }; // struct kcmp_epoll_slot
-        SysResult order = Sys.Kcmp(descriptor.Process.Pid, set.Process.Pid, KCMP_EPOLL_TFD, descriptor.Fd, (long)slot);
+        SysResult order = Sys.Kcmp(descriptor.Process.TaskId, set.Process.TaskId, KCMP_EPOLL_TFD, descriptor.Fd, (long)slot);
         return order.OrThrow("kcmp(KCMP_EPOLL_TFD)", $"{set.Process}, {set}") == 0;
     }
 

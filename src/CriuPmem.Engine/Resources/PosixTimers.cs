@@ -24,6 +24,7 @@ internal sealed class PosixTimers : TaskState
         foreach (PosixTimerEntry timer in Parse(thread.Process.Proc.ReadText("timers") ?? ""))
         {
             timers.Posix.Add(timer);
+            if (timer.HasNotifyThreadId && timer.NotifyThreadId == thread.Task.Tid) timer.NotifyThreadId = thread.ImageTid;
             RemoteAddress value = batch.Reserve(32);
             batch.Must("timer_gettime", SyscallNumber.timer_gettime, timer.ItId, value);
             int overrun = batch.Must("timer_getoverrun", SyscallNumber.timer_getoverrun, timer.ItId);

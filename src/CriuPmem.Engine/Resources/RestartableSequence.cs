@@ -33,6 +33,13 @@ internal sealed unsafe class RestartableSequence : TaskState
         Sys.ProcessVmWrite(task.Tid, rseq.Address + CriticalSectionOffset, &pointer, 8).OrThrow("process_vm_writev", thread.Process.ToString());
     }
 
+    /// <summary>True when a stopped thread has registered.</summary>
+    public static bool IsRegistered(int tid)
+    {
+        Configuration rseq;
+        return !Sys.Ptrace(PTRACE_GET_RSEQ_CONFIGURATION, tid, sizeof(Configuration), (long)&rseq).Failed && rseq.Address != 0;
+    }
+
     /// <inheritdoc />
     public override Action? Dump(SyscallBatch batch, DumpThread thread) => null;
 

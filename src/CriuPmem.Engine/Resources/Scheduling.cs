@@ -13,6 +13,14 @@ internal sealed unsafe class Scheduling : TaskState
     private const ulong SCHED_FLAG_RESET_ON_FORK = 1;
     private const uint SCHED_RESET_ON_FORK = 0x40000000;
 
+    /// <summary>Gives one thread the policy of another, also where that is not inherited (SCHED_RESET_ON_FORK).</summary>
+    public static void Copy(int from, int to)
+    {
+        SchedAttr attributes;
+        Syscall.Invoke(SyscallNumber.sched_getattr, from, (long)&attributes, sizeof(SchedAttr), 0).OrThrow("sched_getattr", $"task {from}");
+        Syscall.Invoke(SyscallNumber.sched_setattr, to, (long)&attributes, 0).OrThrow("sched_setattr", $"task {to}");
+    }
+
     /// <inheritdoc />
     public override Action? Dump(SyscallBatch batch, DumpThread thread)
     {

@@ -188,3 +188,103 @@ seed:
     syscall
     jmp seed
 seed_end:
+
+# vfork: how a parent waits for its vfork child without standing in vfork(2), where nothing stops it (VforkPages.cs). Copied
+# to the start of two pages that stay in the program; this data is on the second. No stack is used, no flags are changed.
+#   0x00 not 0 until the child has left this memory: its clear_child_tid
+#   0x08 0 until one of two tasks has come to "handover"
+#   0x10 signal that ends "bear"
+#   0x18 the parent's signal mask   0x20 the child's
+#   0x80 the parent's registers: rdi to rbx in the order below, then rip
+#   0x100 the child's registers     0x180 struct clone_args
+.balign 16
+.globl vfork
+vfork:                          # the parent: futex(FUTEX_WAIT) until the word is 0, then back to the program
+    .set vfork_data, vfork + 0x1000
+1:  mov ecx, [rip + vfork_data]
+    jecxz 2f
+    lea rdi, [rip + vfork_data]
+    mov esi, 0
+    mov edx, ecx
+    mov r10d, 0
+    mov eax, 202
+    syscall
+.globl vfork_after_futex
+vfork_after_futex:
+    jmp 1b
+2:  mov eax, 14                 # rt_sigprocmask(SIG_SETMASK, the parent's own, NULL, 8)
+    mov edi, 2
+    lea rsi, [rip + vfork_data + 0x18]
+    mov edx, 0
+    mov r10d, 8
+    syscall
+.globl vfork_after_mask
+vfork_after_mask:
+    mov rdi, [rip + vfork_data + 0x80]
+    mov rsi, [rip + vfork_data + 0x88]
+    mov rdx, [rip + vfork_data + 0x90]
+    mov rcx, [rip + vfork_data + 0x98]
+    mov rax, [rip + vfork_data + 0xa0]
+    mov r8, [rip + vfork_data + 0xa8]
+    mov r9, [rip + vfork_data + 0xb0]
+    mov r10, [rip + vfork_data + 0xb8]
+    mov r11, [rip + vfork_data + 0xc0]
+    mov rbp, [rip + vfork_data + 0xc8]
+    mov r12, [rip + vfork_data + 0xd0]
+    mov r13, [rip + vfork_data + 0xd8]
+    mov r14, [rip + vfork_data + 0xe0]
+    mov r15, [rip + vfork_data + 0xe8]
+    mov rbx, [rip + vfork_data + 0xf0]
+    jmp qword ptr [rip + vfork_data + 0xf8]
+.globl vfork_bear
+vfork_bear:                     # the child: makes a second thread, tells the tracer, and goes back to the program
+    lea rdi, [rip + vfork_data + 0x180]
+    mov esi, 88
+    mov eax, 435                # clone3
+    syscall
+    mov ecx, eax
+    jecxz 5f                    # the new thread is never beyond this point as long as its tracer lives
+    mov rbx, rax                # the tracer finds the result there
+    mov eax, 39
+    syscall
+    mov r12, rax
+    mov eax, 186
+    syscall
+    mov esi, eax
+    mov edi, r12d
+    mov rdx, [rip + vfork_data + 0x10]
+    mov eax, 234                # tgkill(self): the tracer sees a stop here
+    syscall
+    jmp 4f
+.globl vfork_handover
+vfork_handover:                 # of the two threads the first that comes here ends, the second is the child from now on
+5:  mov ecx, 1
+    xchg [rip + vfork_data + 8], ecx
+    jecxz 3f
+    jmp 4f
+3:  mov eax, 60                 # exit: of the thread alone
+    mov edi, 0
+    syscall
+4:  mov eax, 14                 # rt_sigprocmask(SIG_SETMASK, the child's own, NULL, 8)
+    mov edi, 2
+    lea rsi, [rip + vfork_data + 0x20]
+    mov edx, 0
+    mov r10d, 8
+    syscall
+    mov rdi, [rip + vfork_data + 0x100]
+    mov rsi, [rip + vfork_data + 0x108]
+    mov rdx, [rip + vfork_data + 0x110]
+    mov rcx, [rip + vfork_data + 0x118]
+    mov rax, [rip + vfork_data + 0x120]
+    mov r8, [rip + vfork_data + 0x128]
+    mov r9, [rip + vfork_data + 0x130]
+    mov r10, [rip + vfork_data + 0x138]
+    mov r11, [rip + vfork_data + 0x140]
+    mov rbp, [rip + vfork_data + 0x148]
+    mov r12, [rip + vfork_data + 0x150]
+    mov r13, [rip + vfork_data + 0x158]
+    mov r14, [rip + vfork_data + 0x160]
+    mov r15, [rip + vfork_data + 0x168]
+    mov rbx, [rip + vfork_data + 0x170]
+    jmp qword ptr [rip + vfork_data + 0x178]
+vfork_end:

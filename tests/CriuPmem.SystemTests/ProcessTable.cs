@@ -98,11 +98,26 @@ internal static class ProcessTable
         }
     }
 
+    // A process whose main thread has ended shows it under its other threads alone.
     private static byte[] Environment(int pid)
+    {
+        if (Read($"/proc/{pid}/environ") is { Length: > 0 } own)
+            return own;
+        try
+        {
+            return [.. Directory.EnumerateDirectories($"/proc/{pid}/task").SelectMany(task => Read($"{task}/environ"))];
+        }
+        catch (IOException)
+        {
+            return [];
+        }
+    }
+
+    private static byte[] Read(string path)
     {
         try
         {
-            return File.ReadAllBytes($"/proc/{pid}/environ");
+            return File.ReadAllBytes(path);
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {

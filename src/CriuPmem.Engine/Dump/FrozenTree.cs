@@ -12,6 +12,9 @@ namespace CriuPmem.Engine.Dump;
 /// </remarks>
 internal sealed class FrozenTree : IDisposable
 {
+    /// <summary>How long a thread that does not stop is waited for before it is asked why, again and again.</summary>
+    private static readonly TimeSpan s_beforeLook = TimeSpan.FromMilliseconds(5);
+
     private readonly EngineLog _log;
     private readonly long _deadline;
     private readonly HashSet<int> _tids = [];
@@ -179,7 +182,6 @@ internal sealed class FrozenTree : IDisposable
         {
             any = false;
             var seized = new List<DumpThread>();
-            long since = Stopwatch.GetTimestamp();
             foreach (int tid in process.Proc.Numbers("task"))
             {
                 if (_tids.Contains(tid)) continue;
@@ -195,7 +197,7 @@ internal sealed class FrozenTree : IDisposable
 
             foreach (DumpThread thread in seized)
             {
-                if (!WaitUntilStopped(thread, since)) process.Threads.Remove(thread);
+                if (!WaitUntilStopped(thread)) process.Threads.Remove(thread);
             }
         }
 
@@ -215,9 +217,10 @@ internal sealed class FrozenTree : IDisposable
     }
 
     /// <summary>False when the task ended instead.</summary>
-    private bool WaitUntilStopped(DumpThread thread, long since)
+    private bool WaitUntilStopped(DumpThread thread)
     {
         Tracee task = thread.Task;
+        long looked = Stopwatch.GetTimestamp();
         for (int spins = 0; ; spins++)
         {
             if (!task.TryWait(out TaskStop stop))
@@ -225,8 +228,8 @@ internal sealed class FrozenTree : IDisposable
                 if (spins < 50) Syscall.Invoke(SyscallNumber.sched_yield);
                 else Sys.SleepMicroseconds(Math.Min(spins, 1000));
                 if (Stopwatch.GetTimestamp() > _deadline) throw NotStopping(thread);
-                if (Stopwatch.GetElapsedTime(since) < VforkHandover.Patience) continue;
-                since = Stopwatch.GetTimestamp();
+                if (Stopwatch.GetElapsedTime(looked) < s_beforeLook) continue;
+                looked = Stopwatch.GetTimestamp();
                 if (task.Tid == thread.Process.Pid && HasEnded(thread.Process, task.Tid))
                 {
                     thread.Process.EndedLeader = task; // nothing is told of it before the last thread's end
@@ -257,7 +260,7 @@ internal sealed class FrozenTree : IDisposable
     {
         if (!VforkHandover.IsInVfork(parent)) return false;
         int child = VforkHandover.ChildOf(parent);
-        if (child == 0) return false;
+        if (child == 0 || VforkHandover.IsYoung(child)) return false;
         if (!Processes.Exists(known => known.Pid == child)) Add(child, parent.Process);
         DumpProcess? process = Processes.Find(known => known.Pid == child);
         // It may have called exec or ended meanwhile; then the parent is on its way.

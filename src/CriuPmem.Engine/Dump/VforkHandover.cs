@@ -23,8 +23,7 @@ internal static unsafe class VforkHandover
 {
     private const int MaxXsaveBytes = 16384;
 
-    /// <summary>How long a vfork may take before it is ended: most children call exec within a few milliseconds.</summary>
-    public static readonly TimeSpan Patience = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan s_patience = TimeSpan.FromMilliseconds(100);
 
     /// <summary>True when a thread that does not stop waits in vfork(2), or in a clone(2) that does the same.</summary>
     public static bool IsInVfork(DumpThread thread)
@@ -51,6 +50,16 @@ internal static unsafe class VforkHandover
         }
 
         return found;
+    }
+
+    /// <summary>True for a child that may well call exec of its own in a moment: most do within a few milliseconds.</summary>
+    public static bool IsYoung(int child)
+    {
+        const long ticksPerSecond = 100;
+        using ProcDirectory? proc = ProcDirectory.TryOpen(child);
+        if (proc?.Stat() is not { } stat) return true;
+        (ulong seconds, ulong nanoseconds) = Sys.Clock(Sys.CLOCK_BOOTTIME);
+        return TimeSpan.FromSeconds(seconds - (double)stat.StartTimeTicks / ticksPerSecond + nanoseconds / 1e9) < s_patience;
     }
 
     /// <summary>True when two tasks have the same memory.</summary>

@@ -122,6 +122,9 @@ internal sealed unsafe class SyscallBatch : IDisposable
         registers.eflags &= ~0x500UL; // direction flag and single step
         task.IsBorrowed = true;
         task.SetRegisters(registers);
+        // A signal that came while the task stood still would be reported at its start, and be lost. The registers come
+        // first: this code puts the mask back by itself, the program could not.
+        task.SetSignalMask(control[2]);
     }
 
     /// <summary>Copies requests (with their results) and data back from the tracee.</summary>

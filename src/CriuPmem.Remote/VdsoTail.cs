@@ -71,6 +71,7 @@ internal sealed unsafe class VdsoTail : IDisposable
         call.orig_rax = ulong.MaxValue;
         task.IsBorrowed = true;
         task.SetRegisters(call);
+        task.SetSignalMask(data[0]); // as for a batch: a signal that came meanwhile stays pending
         task.RunTo(endSignal);
         task.ReadRegisters(out UserRegs now).OrThrow("ptrace(GETREGSET)", $"task {task.Tid}");
         task.PutBack();

@@ -56,23 +56,44 @@ internal sealed unsafe class VforkPages(RemoteAddress start)
     }
 
     /// <summary>How the child goes on in the program, by itself if need be.</summary>
-    public void SetChild(Tracee child) => SetProgram(child, ChildMask, ChildRegisters);
+    public void SetChild(Tracee child)
+    {
+        Write(child, Word + ChildMask, child.SignalMask);
+        SetRegisters(child, ChildRegisters);
+    }
+
+    /// <summary>The signal mask that the parent gets back, by a task that shares its memory.</summary>
+    public void SetParentMask(Tracee child, ulong mask) => Write(child, Word + ParentMask, mask);
 
     /// <summary>Makes <see cref="Word"/> say that the child is there.</summary>
     public void SetWord(Tracee child, int value) => Write(child, Word, (ulong)value);
 
-    /// <summary>Has the parent, stopped on its way out of vfork, wait for <see cref="Word"/>, all signals blocked.</summary>
-    public void Redirect(Tracee parent)
+    /// <summary>
+    /// Has the parent, stopped on its way out of vfork, wait for <see cref="Word"/>, all signals blocked. In few calls: it
+    /// must not come to the program if the engine dies.
+    /// </summary>
+    /// <returns>False when it is gone.</returns>
+    public bool Redirect(Tracee parent)
     {
-        SetProgram(parent, ParentMask, ParentRegisters);
+        if (parent.ReadRegisters(out parent.Registers).Failed) return false;
+        SetRegisters(parent, ParentRegisters);
         parent.Registers.rip = Wait.Value;
         parent.Registers.orig_rax = ulong.MaxValue;
         parent.SetRegisters(parent.Registers); // before the mask, which the code puts back, and the program could not
-        parent.SetSignalMask(ulong.MaxValue);
-        parent.LoadIfAlive();
+        return !parent.SetSignalMask(ulong.MaxValue).Failed && parent.LoadIfAlive();
     }
 
-    private void SetProgram(Tracee task, int mask, int registers)
+    /// <summary>True when <paramref name="address"/> is the word of such pages in a task's memory.</summary>
+    public static bool IsWord(Tracee task, ulong address)
+    {
+        Span<byte> code = stackalloc byte[RemoteCode.Vfork.Length];
+        fixed (byte* local = code)
+        {
+            return !Sys.ProcessVmRead(task.Tid, address - PageSize, local, (ulong)code.Length).Failed && code.SequenceEqual(RemoteCode.Vfork);
+        }
+    }
+
+    private void SetRegisters(Tracee task, int registers)
     {
         ref UserRegs own = ref task.Registers;
         (ulong rax, ulong rip) = own.AfterRestart();
@@ -82,7 +103,6 @@ internal sealed unsafe class VforkPages(RemoteAddress start)
             own.r15, own.rbx, rip,
         ];
         Write(task, Word + (ulong)registers, MemoryMarshal.AsBytes(values));
-        Write(task, Word + (ulong)mask, task.SignalMask);
     }
 
     private static void Write<T>(Tracee task, RemoteAddress address, in T value) where T : unmanaged =>

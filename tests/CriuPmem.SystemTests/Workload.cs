@@ -73,6 +73,7 @@ internal sealed record Workload(string Name, string Arguments = "", string Optio
         new("sig_altstack"),
         new("sig_masks_pending"),
         new("sig_trap_ignored"),
+        new("sig_while_frozen"),
         new("sk_inet"),
         new("sk_inet_options", "1", Program: "sk_inet"),
         new("sk_unix_dgram"),

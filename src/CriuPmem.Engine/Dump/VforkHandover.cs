@@ -115,11 +115,12 @@ internal static unsafe class VforkHandover
         if (RestartableSequence.IsRegistered(first.Task.Tid)) throw Refuse(parent, child, "has registered restartable sequences");
         if (PosixTimers.Parse(child.Proc.ReadText("timers") ?? "").Exists(timer => timer.HasNotifyThreadId)) throw Refuse(parent, child, "has timers that notify its thread");
         // The parent's filters cannot be read while it does not stop. The child has them too, unless they came later.
-        if (!ProcStatus.TryParse(parent.Process.Proc.Read($"task/{parent.Task.Tid}/status"), out ProcStatus? status) || status!.SeccompFilters > first.Status.SeccompFilters)
-        {
-            throw Refuse(parent, child, "has fewer seccomp filters than its parent");
-        }
+        if (StatusOf(parent).SeccompFilters > first.Status.SeccompFilters) throw Refuse(parent, child, "has fewer seccomp filters than its parent");
     }
+
+    private static ProcStatus StatusOf(DumpThread parent) =>
+        ProcStatus.TryParse(parent.Process.Proc.Read($"task/{parent.Task.Tid}/status"), out ProcStatus? status)
+            ? status! : throw parent.Process.Fail(ErrorCode.Vanished, $"thread {parent.Task.Tid} vanished while it was saved", "Try again");
 
     private static CheckpointException Refuse(DumpThread parent, DumpProcess child, string why) => parent.Process.Fail(
         ErrorCode.CannotFreeze, $"thread {parent.Task.Tid} waits inside vfork until its child {child} calls exec or ends, and cannot be made to wait in another way: the child {why}",
@@ -147,6 +148,7 @@ internal static unsafe class VforkHandover
             }
 
             pages.Fill(first.Task, space.EndSignal);
+            pages.SetParentMask(first.Task, StatusOf(parent).Blocked);
             batch.Must("mprotect", SyscallNumber.mprotect, pages.Start, (long)PageSize, PROT_READ | PROT_EXEC);
             space.Run(first.Task);
             batch.Clear();
@@ -218,9 +220,13 @@ internal static unsafe class VforkHandover
     /// <summary>Waits until the parent is out of vfork, which is at once, and sends it where it waits anew.</summary>
     private static void Catch(Tracee parent, VforkPages pages)
     {
-        TaskStop stop = parent.Wait();
-        if (stop.Ended || !parent.LoadIfAlive()) return;
-        pages.Redirect(parent);
+        TaskStop stop;
+        while (!parent.TryWait(out stop))
+        {
+            // Sleeping would cost the time that it takes to be woken, and this is the one moment when an engine must not die.
+        }
+
+        if (stop.Ended || !pages.Redirect(parent)) return;
         // A signal that came first is blocked by now: the kernel keeps it for the time after.
         while (!stop.Ended && stop.Event != PTRACE_EVENT_STOP)
         {

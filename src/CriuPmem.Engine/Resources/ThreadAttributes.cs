@@ -31,8 +31,21 @@ internal sealed unsafe class ThreadAttributes : TaskState
             if (signal != 0) core.PdeathSig = signal;
             if (batch.Result(clear).Failed) throw thread.Process.Fail(ErrorCode.KernelFeature, "the kernel does not tell clear_child_tid (CONFIG_CHECKPOINT_RESTORE)");
             thread.Core.ThreadInfo.ClearTidAddr = batch.At<ulong>(values + 8);
+            CheckStandIn(thread);
             if (!batch.Result(remoteSlack).Failed) (core.More ??= new ThreadMoreEntry()).TimerSlackNs = (ulong)batch.Result(remoteSlack).Raw;
         };
+    }
+
+    /// <summary>
+    /// A thread that stands for an ended main thread is the main thread in the image, and gets its id. The C library keeps
+    /// the id of each thread that it made, and would be wrong; of a vfork child's second thread it knows nothing.
+    /// </summary>
+    private static void CheckStandIn(DumpThread thread)
+    {
+        if (thread.ImageTid == thread.Task.Tid || VforkPages.IsWord(thread.Task, thread.Core.ThreadInfo.ClearTidAddr)) return;
+        throw thread.Process.Fail(
+            ErrorCode.UnsupportedState, $"its main thread has ended while thread {thread.Task.Tid} goes on, whose id could not be kept",
+            "Let the main thread wait for the others instead of ending alone (pthread_exit)");
     }
 
     /// <inheritdoc />

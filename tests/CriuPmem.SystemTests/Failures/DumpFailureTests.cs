@@ -86,6 +86,23 @@ public sealed class DumpFailureTests
         live.Stop();
     }
 
+    /// <summary>What comes while the tree stands still comes when it goes on (here in place of a failure: none is seen).</summary>
+    [Fact]
+    public void SignalWhileFrozen_Arrives()
+    {
+        using var live = new LiveWorkload(Workload.Named("sig_while_frozen"));
+        string script = Path.Combine(live.Home, "script.sh");
+        File.WriteAllText(script, $"#!/bin/sh\n[ \"$CRTOOLS_SCRIPT_ACTION\" != post-dump ] || {{ kill -USR1 {live.Pid}; echo >> {live.Home}/sent; }}\n");
+        File.SetUnixFileMode(script, (UnixFileMode)0x1ED);
+        for (int round = 1; round <= 3; round++)
+        {
+            live.Dump(Engine.Ours, live.NewImages($"images.{round}"), "-R", "--action-script", script);
+            live.Check($"after signal {round}, sent while it stood still");
+        }
+
+        live.Stop();
+    }
+
     [Fact]
     public void TracedByAnother()
     {
@@ -116,10 +133,28 @@ public sealed class DumpFailureTests
         Rounds.Run(live, Direction.Named("ours"), 1);
     }
 
-    [Fact]
-    public void Refused_ByActionScript()
+    /// <summary>A vfork that cannot be ended early: nothing of the attempt stays in the memory of parent and child.</summary>
+    [Theory]
+    [InlineData("1", "cleared at its end")]
+    [InlineData("2", "children of its own")]
+    public void Vfork_ChildThatCannotMove(string kind, string why)
     {
-        using var live = new LiveWorkload(Workload.Named("threads_basic"));
+        using var live = new LiveWorkload(new Workload("tree_vfork", kind));
+        string before = File.ReadAllText($"/proc/{live.Pid}/maps");
+        string images = live.NewImages("images");
+        EngineRun.Refuses(["dump", "-t", $"{live.Pid}", "-D", images], "CP1103", "vfork", why);
+        Assert.Equal(before, File.ReadAllText($"/proc/{live.Pid}/maps"));
+        live.Check("after a dump that was refused");
+        EngineRun.DumpRefuses(live, images, "CP1103", "vfork", why);
+        live.Stop();
+    }
+
+    [Theory]
+    [InlineData("threads_basic")]
+    [InlineData("tree_vfork_exec")] // what was changed for the dump must not be seen when it fails
+    public void Refused_ByActionScript(string workload)
+    {
+        using var live = new LiveWorkload(Workload.Named(workload));
         string script = Path.Combine(live.Home, "script.sh");
         File.WriteAllText(script, "#!/bin/sh\n[ \"$CRTOOLS_SCRIPT_ACTION\" != post-dump ]\n");
         File.SetUnixFileMode(script, (UnixFileMode)0x1ED);

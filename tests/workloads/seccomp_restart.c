@@ -74,7 +74,6 @@ static struct waiting all[] = {
     {.what = "poll, errno", .verdict = SECCOMP_RET_ERRNO | EDOM, .wait = wait_poll, .wake = wake_poll},
     {.what = "futex", .verdict = SECCOMP_RET_KILL_PROCESS, .wait = wait_futex, .wake = wake_futex},
     {.what = "futex, trap", .verdict = SECCOMP_RET_TRAP, .wait = wait_futex, .wake = wake_futex},
-    {.what = "futex, allowed", .verdict = SECCOMP_RET_ALLOW, .wait = wait_futex, .wake = wake_futex},
 };
 
 // Two filters: the older one says the verdict for the call, the newer one allows all.

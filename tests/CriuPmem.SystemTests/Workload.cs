@@ -86,6 +86,7 @@ internal sealed record Workload(string Name, string Arguments = "", string Optio
         new("task_extras"),
         new("threads_1000", "1000", Program: "threads_basic"),
         new("threads_basic", Rounds: 3),
+        new("threads_leader_ended"),
         new("threads_robust"),
         new("timers_itimer"),
         new("timers_overrun"),

@@ -268,9 +268,9 @@ internal sealed class FrozenTree : IDisposable
         DumpProcess? process = Processes.Find(known => known.Pid == child);
         // It may have called exec or ended meanwhile; then the parent is on its way.
         if (process is null || process.IsZombie || !VforkHandover.ShareMemory(parent.Task.Tid, process.TaskId)) return false;
-        VforkHandover.Run(parent, process);
+        TimeSpan between = VforkHandover.Run(parent, process);
         _tids.Add(process.TaskId);
-        _log.Debug("freeze", $"{parent.Process}: thread {parent.Task.Tid} left vfork, and waits for {process} by a futex");
+        _log.Debug("freeze", $"{parent.Process}: thread {parent.Task.Tid} left vfork, and waits for {process} by a futex; {between.TotalMicroseconds:0} us between");
         return true;
     }
 

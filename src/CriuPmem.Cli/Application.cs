@@ -26,6 +26,7 @@ internal static class Application
             {
                 "dump" => DumpCommand.Run(given, reporter),
                 "restore" => RestoreCommand.Run(given, reporter),
+                "cpuinfo dump" or "cpuinfo check" => CpuInfoCommand.Run(given, reporter),
                 _ => CheckCommand.Run(given, reporter),
             };
         }
@@ -50,7 +51,7 @@ internal static class Application
 
     private static int Help(Words words)
     {
-        CommandSpec? command = words.Plain.Count == 0 ? null : CommandSpec.Find(words.Plain[0]);
+        CommandSpec? command = words.Plain.Count == 0 ? null : CommandSpec.Find(words.Plain);
         // Without any argument it is a mistake, as with the peer.
         return words.Has(OptionCatalog.Help)
             ? Print(StandardOutput, HelpText.Build(command, Terminal.WantsColour(StandardOutput)), 0)

@@ -60,6 +60,14 @@ internal static class OptionsMapper
         return options;
     }
 
+    /// <summary>The options of a look at CPU features.</summary>
+    public static CpuInfoOptions ToCpuInfo(Invocation given)
+    {
+        var options = new CpuInfoOptions();
+        FillCommon(options, given);
+        return options;
+    }
+
     private static void FillCommon(CommonOptions options, Invocation given)
     {
         options.UsePmem = given.Get(OptionCatalog.UsePmem);
@@ -69,6 +77,7 @@ internal static class OptionsMapper
         options.TcpClose = given.Get(OptionCatalog.TcpClose);
         options.FileValidation = given.Get(OptionCatalog.FileValidation);
         options.CpuCapability = given.Get(OptionCatalog.CpuCapability);
+        options.CpuCapabilityGiven = given.Has(OptionCatalog.CpuCapability);
         options.Unprivileged = given.Get(OptionCatalog.Unprivileged);
         options.TimeoutSeconds = given.Get(OptionCatalog.Timeout);
         foreach (string resource in given.Get(OptionCatalog.External))
@@ -76,6 +85,7 @@ internal static class OptionsMapper
             ExternalResource.Check(resource);
             options.External.Add(resource);
         }
+
     }
 
     private static void RequireOpen(int fd, string argument)

@@ -77,6 +77,7 @@ internal sealed class TreeWriter(DumpContext context)
 
         snapshot.WriteSingle(ImageKind.Seccomp, 0, _seccomp);
         snapshot.WriteSingle(ImageKind.TimeNs, 0, Clocks.Dump(context.Tree.Root));
+        if (context.Options.CpuCapability != CpuCapability.None) snapshot.WriteSingle(ImageKind.Cpuinfo, 0, CpuInfo.Read());
     }
 
     /// <summary>The inventory, which makes the set complete.</summary>

@@ -453,6 +453,7 @@ internal static partial class MessageSchemas
             F(8, "xfeatures_mask", K.UInt64),
             F(9, "xsave_size", K.UInt32),
             F(10, "xsave_size_max", K.UInt32),
+            Rep(1000, "more_capability", K.UInt32),
         }),
         // 39
         new MessageSchema("CpuinfoEntry", typeof(CriuPmem.Images.Messages.CpuinfoEntry), new FieldSchema[]

@@ -75,6 +75,7 @@ internal sealed record Workload(string Name, string Arguments = "", string Optio
         new("sk_inet"),
         new("sk_inet_options", "1", Program: "sk_inet"),
         new("sk_unix_dgram"),
+        new("sk_unix_external"),
         new("sk_unix_inflight"),
         new("sk_unix_listen"),
         new("sk_unix_stream", Rounds: 3),
@@ -97,6 +98,7 @@ internal sealed record Workload(string Name, string Arguments = "", string Optio
         new("tree_shapes", Rounds: 3),
         new("tree_vfork"),
         new("tty_controlling"),
+        new("tty_external"),
         new("tty_pty"),
         new("tty_pty_queues", "1", Program: "tty_pty"),
     ];

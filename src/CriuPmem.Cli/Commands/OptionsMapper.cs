@@ -16,6 +16,7 @@ internal static class OptionsMapper
             Pid = given.Get(OptionCatalog.Tree),
             GhostLimitBytes = given.Get(OptionCatalog.GhostLimit),
             Sync = given.Get(OptionCatalog.Sync),
+            ExternalUnixSockets = given.Has(OptionCatalog.ExtUnixSk),
             FinalState = given.Get(OptionCatalog.LeaveRunning) ? FinalState.Running
                 : given.Get(OptionCatalog.LeaveStopped) ? FinalState.Stopped
                 : FinalState.Killed,
@@ -86,6 +87,7 @@ internal static class OptionsMapper
             options.External.Add(resource);
         }
 
+        foreach (string inode in given.Get(OptionCatalog.ExtUnixSk)) options.External.Add($"unix[{inode}]");
     }
 
     private static void RequireOpen(int fd, string argument)

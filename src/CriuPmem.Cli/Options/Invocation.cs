@@ -102,13 +102,15 @@ internal sealed class Invocation
             last[one.Spec] = one;
         }
 
-        foreach (Occurrence one in options.Where(one => one.Spec.Repeatable)) yield return $"{one.Spec}={one.Value}";
+        foreach (Occurrence one in options.Where(one => one.Spec.Repeatable)) yield return $"{one.Spec}={Value(one)}";
         foreach (Occurrence one in last.Values.Where(one => !one.Spec.Repeatable))
         {
             if (one.Spec == OptionCatalog.Verbosity) yield return $"{one.Spec}={Verbosity(options)}";
             else if (one.Spec.Shape == ValueShape.Flag) yield return $"{one.Spec}={(one.Negated ? "false" : "true")}";
-            else yield return $"{one.Spec}={(string.IsNullOrEmpty(one.Value) ? "all" : one.Value)}";
+            else yield return $"{one.Spec}={Value(one)}";
         }
+
+        static string? Value(Occurrence one) => one.Spec.Shape == ValueShape.Optional && string.IsNullOrEmpty(one.Value) ? "all" : one.Value;
     }
 
     private static void RefuseUnlessTakenBack(OptionSpec spec, List<Occurrence> options)

@@ -10,7 +10,6 @@ internal static partial class OptionCatalog
     // A property of its own would be initialised before or after Every depending on the order of files: hence a method.
     private static OptionSpec[] NotBuilt =>
     [
-        Refused("ext-unix-sk", "leaving out UNIX sockets that are connected to outside", "Take both programs into the tree.", ValueShape.Optional, 'x'),
         Refused("track-mem", "tracking of written memory", Incremental),
         Refused("prev-images-dir", "incremental dumps", Incremental, ValueShape.Required),
         Refused("auto-dedup", "removing duplicate pages from earlier images", Incremental),

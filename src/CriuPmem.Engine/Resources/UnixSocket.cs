@@ -42,7 +42,7 @@ internal sealed class UnixSocket : FileKind
             Backlog = info.State == TCP_LISTEN ? info.WriteQueue : 0,
             Peer = info.Peer,
             Fown = file.Owner(),
-            Opts = SocketOptions.Dump(fd),
+            Opts = SocketOptions.Dump(file),
             Name = ByteString.CopyFrom(info.Name),
             NsId = context.Tree.Root.Ids.NetNsId,
         };

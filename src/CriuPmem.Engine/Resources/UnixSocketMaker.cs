@@ -140,7 +140,7 @@ internal sealed class UnixSocketMaker : IDisposable
     /// <summary>True for an end of what socketpair(2) makes, or of what cannot be told from it.</summary>
     private bool IsPair(UnixSkEntry socket)
     {
-        if (socket.State == TCP_LISTEN) return false;
+        if (socket.State == TCP_LISTEN || ServerOf(socket) is not null) return false;
         UnixSkEntry? peer = PeerOf(socket);
         if (!Connects(socket)) return (peer is not null && peer.Peer == socket.Ino) || socket.PeerGone;
         return peer?.State != TCP_LISTEN && !IsServerEnd(socket) && (peer is null || !IsServerEnd(peer));

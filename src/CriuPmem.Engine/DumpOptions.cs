@@ -27,6 +27,9 @@ public sealed class DumpOptions : CommonOptions
     /// <summary>Free the pages of earlier snapshots that are saved anew (--auto-dedup).</summary>
     public bool AutoDedup { get; set; }
 
+    /// <summary>Datagram sockets may be connected to UNIX sockets outside of the tree (--ext-unix-sk).</summary>
+    public bool ExternalUnixSockets { get; set; }
+
     /// <summary>Sync images to the medium before success is reported (on by default).</summary>
     public bool Sync { get; set; } = true;
 }

@@ -21,6 +21,7 @@ internal static class OptionsMapper
             TrackMemory = given.Get(OptionCatalog.TrackMemory),
             PreviousImages = given.Get(OptionCatalog.PreviousImages),
             AutoDedup = given.Get(OptionCatalog.AutoDedup),
+            ExternalUnixSockets = given.Has(OptionCatalog.ExtUnixSk),
             FinalState = given.Get(OptionCatalog.LeaveRunning) ? FinalState.Running
                 : given.Get(OptionCatalog.LeaveStopped) ? FinalState.Stopped
                 : FinalState.Killed,
@@ -74,6 +75,14 @@ internal static class OptionsMapper
         return options;
     }
 
+    /// <summary>The options of a look at CPU features.</summary>
+    public static CpuInfoOptions ToCpuInfo(Invocation given)
+    {
+        var options = new CpuInfoOptions();
+        FillCommon(options, given);
+        return options;
+    }
+
     private static void FillCommon(CommonOptions options, Invocation given)
     {
         options.UsePmem = given.Get(OptionCatalog.UsePmem);
@@ -83,6 +92,7 @@ internal static class OptionsMapper
         options.TcpClose = given.Get(OptionCatalog.TcpClose);
         options.FileValidation = given.Get(OptionCatalog.FileValidation);
         options.CpuCapability = given.Get(OptionCatalog.CpuCapability);
+        options.CpuCapabilityGiven = given.Has(OptionCatalog.CpuCapability);
         options.Unprivileged = given.Get(OptionCatalog.Unprivileged);
         options.TimeoutSeconds = given.Get(OptionCatalog.Timeout);
         foreach (string resource in given.Get(OptionCatalog.External))
@@ -90,6 +100,8 @@ internal static class OptionsMapper
             ExternalResource.Check(resource);
             options.External.Add(resource);
         }
+
+        foreach (string inode in given.Get(OptionCatalog.ExtUnixSk)) options.External.Add($"unix[{inode}]");
     }
 
     private static void RequireOpen(int fd, string argument)

@@ -153,6 +153,21 @@ internal static partial class OptionCatalog
     public static OptionSpec<string[]> External { get; } = Texts(OptionGroup.Resources, "external", "RES",
         "RES stays outside the snapshot: file[mnt_id:inode], tty[rdev:dev] or unix[inode]");
 
+    /// <summary>-x.</summary>
+    public static OptionSpec<string[]> ExtUnixSk { get; } = new()
+    {
+        Name = "ext-unix-sk",
+        Short = 'x',
+        Shape = ValueShape.Optional,
+        ValueName = "INODE",
+        Group = OptionGroup.Resources,
+        Repeatable = true,
+        Convert = Values.Inodes,
+        Default = [],
+        Help = "UNIX datagram sockets may be connected to outside of the tree, and with INODE that socket of any type too; "
+            + "restore connects them to the same name again",
+    };
+
     /// <summary>-l.</summary>
     public static OptionSpec<bool> FileLocks { get; } = Flag(OptionGroup.Resources, "file-locks", 'l',
         "save and take file locks; safe when nobody outside the tree uses the files");
@@ -280,7 +295,7 @@ internal static partial class OptionCatalog
         ImagesDirectory, WorkDirectory, UsePmem, LeaveStopped, Timeout, ActionScript, Unprivileged,
         Tree, LeaveRunning, Live, TrackMemory, PreviousImages, AutoDedup, PreDumpMode, GhostLimit, Sync,
         RestoreDetached, RestoreSibling, PidFile, InheritFd, SkipFileRwxCheck,
-        ShellJob, External, FileLocks, LinkRemap, TcpClose, FileValidation, CpuCapability,
+        ShellJob, External, ExtUnixSk, FileLocks, LinkRemap, TcpClose, FileValidation, CpuCapability,
         All, Extra, Experimental, Feature,
         LogFile, Verbosity, LogPid, DisplayStats,
         Config, NoDefaultConfig, Close, Help, Version,

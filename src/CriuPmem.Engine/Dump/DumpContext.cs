@@ -26,6 +26,7 @@ internal sealed class DumpContext : IDisposable
         Fifos = new PipeQueue(this, ImageKind.FifoData);
         Handles = new FileHandles(this);
         External = new ExternalFiles(this);
+        Multicast = new MulticastGroups();
     }
 
     /// <summary>What the user asked for.</summary>
@@ -72,6 +73,9 @@ internal sealed class DumpContext : IDisposable
 
     /// <summary>What is left outside (--external).</summary>
     public ExternalFiles External { get; }
+
+    /// <summary>Who has joined which multicast group.</summary>
+    public MulticastGroups Multicast { get; }
 
     /// <summary>Where the dump tells what it does.</summary>
     public EngineLog Log => Options.Log;

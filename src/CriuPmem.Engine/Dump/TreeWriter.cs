@@ -78,12 +78,13 @@ internal sealed class TreeWriter(DumpContext context)
 
         using (ImageWriter files = snapshot.Create(ImageKind.Files))
         {
-            // The peer gives an accepted socket its name only when it comes before its client.
-            foreach (FileEntry entry in context.Files.Entries.OrderBy(entry => entry.Usk is { Name.Length: 0 } ? 1 : 0)) files.Add(entry);
+            // The peer gives an accepted socket its name only when it comes before its client, and connects only to what came before.
+            foreach (FileEntry entry in context.Files.Entries.OrderBy(entry => entry.Usk switch { null or { Peer: 0 } => 0, { Name.Length: 0 } => 2, _ => 1 })) files.Add(entry);
         }
 
         snapshot.WriteSingle(ImageKind.Seccomp, 0, _seccomp);
         snapshot.WriteSingle(ImageKind.TimeNs, 0, _clocks ?? Clocks.Dump(context.Tree.Root));
+        if (context.Options.CpuCapability != CpuCapability.None) snapshot.WriteSingle(ImageKind.Cpuinfo, 0, CpuInfo.Read());
     }
 
     /// <summary>The inventory, which makes the set complete.</summary>

@@ -51,6 +51,9 @@ internal static class Application
         };
     }
 
+    /// <summary>1; or, as shells tell it, 128 + the signal that ended it.</summary>
+    internal static int ExitCode(CheckpointException failure) => failure.Code == ErrorCode.Interrupted ? 128 + Interruption.Signal : 1;
+
     private static int Help(Words words)
     {
         CommandSpec? command = words.Plain.Count == 0 ? null : CommandSpec.Find(words.Plain);

@@ -23,9 +23,10 @@ public static class PreDumpJob
     private static DumpResult Execute(DumpOptions options)
     {
         var watch = new StopwatchLap();
+        using var alone = DirectoryLock.Take(options.ImagesDirectoryFd, options.ImagesDirectory, exclusive: true);
         using EarlierSnapshot? earlier = EarlierSnapshot.Open(options);
         var snapshot = new SnapshotWriter(options.ImagesDirectoryFd, options.ImagesDirectory);
-        snapshot.Begin();
+        snapshot.Begin(options.Sync);
         using var memory = new MemoryDump(snapshot, options.ImagesDirectory, new PagesIds());
         TrackingEntry? tracking = null;
         FrozenTree? tree = null;
@@ -46,8 +47,11 @@ public static class PreDumpJob
             foreach ((DumpProcess process, PagePlan plan) in plans) memory.Save(process, plan, running: true);
             long copied = watch.Lap();
             CheckAlive(tree.Root);
+            Interruption.Check();
             tracking = TrackingHolder.Start(tree, owners);
             snapshot.Commit(Inventory(tracking), options.Sync);
+            Interruption.Hold();
+            snapshot.Keep()();
             TrackingHolder.End(earlier?.Tracking);
             if (options.AutoDedup) DedupJob.Run(options.ImagesDirectoryFd, options.ImagesDirectory, options.Log);
             options.Log.Info("pre-dump", $"frozen for {frozen} us, memory copied in {copied} us while it ran");

@@ -193,7 +193,12 @@ internal sealed class SnapshotReader
         {
             Object = $"{_directoryName}/{name}",
             Errno = errno,
-            Remedy = errno == Errno.EACCES ? "Restore as the user who owns the images, or as root." : null,
+            Remedy = errno switch
+            {
+                Errno.EACCES => "Restore as the user who owns the images, or as root.",
+                Errno.ELOOP => "It is a symbolic link that leads in a circle: remove it, and restore from another snapshot.",
+                _ => null,
+            },
         };
 
     private static class ParserOf<T> where T : class, IMessage<T>, new()

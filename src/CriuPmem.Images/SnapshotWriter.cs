@@ -6,13 +6,14 @@ namespace CriuPmem.Images;
 
 /// <summary>Writes one snapshot into a directory: all its images, then, as the last, the inventory.</summary>
 /// <remarks>
-/// <c>Begin</c>, any number of files, then <c>Commit</c> or <c>Abandon</c>. inventory.img is there only while the set
-/// is complete, at any instant and also after a power cut. Creating files is thread-safe; one file is not.
+/// <c>Begin</c>, any number of files, then <c>Commit</c> and <c>Keep</c>, or <c>Abandon</c>. inventory.img is there only
+/// while a set is complete, at any instant and also after a power cut. A complete snapshot that the directory holds
+/// already stays until the new one is (<see cref="SnapshotSwap"/>). Creating files is thread-safe; one file is not.
 /// </remarks>
 internal sealed class SnapshotWriter
 {
     private const string ParentLink = "parent";
-    private const string NewInventory = "inventory.img.new";
+    internal const string NewInventory = "inventory.img.new";
 
     private const int FilesToSyncSingly = 16;
 
@@ -20,6 +21,8 @@ internal sealed class SnapshotWriter
     private readonly string _directoryName;
     private readonly List<string> _created = [];
     private readonly Lock _lock = new();
+    private SnapshotSwap? _swap;
+    private bool _published;
 
     /// <summary>Makes a writer; touches nothing yet.</summary>
     /// <param name="directoryFd">The images directory; stays the caller's.</param>
@@ -33,25 +36,22 @@ internal sealed class SnapshotWriter
     /// <summary>The files made so far, in order.</summary>
     public IReadOnlyList<string> CreatedFiles => _created;
 
-    /// <summary>Declares an older snapshot in the directory void, before the first of its files is touched.</summary>
-    /// <param name="sync">
-    /// True makes that durable: otherwise a power cut could bring the old inventory back beside new images.
-    /// </param>
+    /// <summary>Clears up what a dump left that was cut off, and makes room for the new set.</summary>
+    /// <param name="sync">False leaves it to the kernel when anything reaches the medium (--no-sync).</param>
     public void Begin(bool sync = true)
     {
+        SnapshotSwap.Recover(_directoryFd, sync, Failure);
+        _swap = SnapshotSwap.TryBegin(_directoryFd, sync, Failure);
+        if (_swap is not null) return;
         ImageFileCalls.Unlink(_directoryFd, NewInventory);
-        ImageFileCalls.Unlink(_directoryFd, ParentLink); // of an older snapshot there; a directory of that name stays
-        SysResult unlinked = ImageFileCalls.Unlink(_directoryFd, ImageKind.Inventory.FileName());
-        if (unlinked.Errno == Errno.ENOENT) return;
-        if (unlinked.Failed) throw Failure("remove", ImageKind.Inventory.FileName(), unlinked.Errno);
-        if (sync) SyncDirectory();
+        ImageFileCalls.Unlink(_directoryFd, ParentLink); // of a set without inventory; a directory of that name stays
     }
 
     /// <summary>Says which snapshot this one continues.</summary>
     /// <param name="path">Its directory, as seen from this one.</param>
     public void LinkParent(string path)
     {
-        SysResult linked = ImageFileCalls.MakeLink(path, _directoryFd, ParentLink);
+        SysResult linked = ImageFileCalls.MakeLink(path, TargetFd, ParentLink);
         if (linked.Failed) throw Failure("create", ParentLink, linked.Errno);
         lock (_lock) _created.Add(ParentLink);
     }
@@ -85,37 +85,76 @@ internal sealed class SnapshotWriter
     public void Commit(InventoryEntry inventory, bool sync)
     {
         if (sync) SyncContents();
+        Interruption.Check();
         int fd = Open(NewInventory, truncate: true, readable: false);
         using (var image = new ImageWriter(this, ImageKind.Inventory, NewInventory, fd)) image.Add(inventory);
         if (sync) SyncFile(NewInventory);
 
         string name = ImageKind.Inventory.FileName();
-        SysResult renamed = ImageFileCalls.Rename(_directoryFd, NewInventory, name);
-        if (renamed.Failed) throw Failure("rename", NewInventory, renamed.Errno);
-        lock (_lock)
+        lock (_lock) _created.Remove(NewInventory);
+        if (_swap is not null)
         {
-            _created.Remove(NewInventory);
-            _created.Add(name);
+            _swap.Publish(NewInventory);
+        }
+        else
+        {
+            SysResult renamed = ImageFileCalls.Rename(_directoryFd, NewInventory, _directoryFd, name);
+            if (renamed.Failed) throw Failure("rename", NewInventory, renamed.Errno);
+            if (sync) SyncDirectory();
         }
 
-        if (sync) SyncDirectory();
+        _published = true;
+        lock (_lock) _created.Add(name);
     }
 
-    /// <summary>Removes every file that was made, the inventory first. Does nothing the second time.</summary>
+    /// <summary>From here on the snapshot stays, whatever fails; what it replaced can go.</summary>
+    /// <returns>Removes the files that were replaced, which may take a while.</returns>
+    public Action Keep()
+    {
+        SnapshotSwap? swap = _swap;
+        _swap = null;
+        lock (_lock) _created.Clear();
+        return () => swap?.Drop();
+    }
+
+    /// <summary>
+    /// Removes every file that was made, the inventory first, and brings back the snapshot that was there before. Does
+    /// nothing the second time.
+    /// </summary>
     public void Abandon()
     {
         lock (_lock)
         {
-            for (int i = _created.Count - 1; i >= 0; i--) ImageFileCalls.Unlink(_directoryFd, _created[i]);
+            if (_swap is not null)
+            {
+                UndoSwap();
+            }
+            else
+            {
+                if (!_published) ImageFileCalls.Unlink(_directoryFd, NewInventory);
+                for (int i = _created.Count - 1; i >= 0; i--) ImageFileCalls.Unlink(_directoryFd, _created[i]);
+            }
+
+            _swap = null;
             _created.Clear();
         }
     }
 
     /// <summary>A failure of a call on one of the files, in words; space and quota are told with their numbers.</summary>
     internal CheckpointException Failure(
-        string action, string fileName, Errno errno, long lengthBytes = 0, long offsetBytes = 0)
+        string action, string fileName, Errno errno, long lengthBytes, long offsetBytes = 0)
     {
         string path = $"{_directoryName}/{fileName}";
+        if (errno == Errno.EFBIG)
+        {
+            return new CheckpointException(ErrorCode.NoSpace, $"cannot {action} the image: files may not grow so large")
+            {
+                Object = path,
+                Errno = errno,
+                Remedy = "Raise the limit on the size of files (ulimit -f), or choose a file system that takes larger ones (-D).",
+            };
+        }
+
         if (errno is Errno.ENOSPC or Errno.EDQUOT)
         {
             string space = ImageFileCalls.TryGetSpace(_directoryFd, out long free, out long total)
@@ -136,15 +175,38 @@ internal sealed class SnapshotWriter
         {
             Object = path,
             Errno = errno,
-            Remedy = errno is Errno.EACCES or Errno.EROFS or Errno.EPERM
-                ? "Choose an images directory that can be written to (-D)."
-                : null,
+            Remedy = errno switch
+            {
+                Errno.EACCES or Errno.EROFS or Errno.EPERM => "Choose an images directory that can be written to (-D).",
+                Errno.ELOOP => "A symbolic link has the name of an image: remove it, or choose another images directory (-D).",
+                Errno.EINVAL or Errno.ENXIO or Errno.EISDIR when action == "create" =>
+                    "Something that is no regular file has the name of an image: remove it, or choose another images directory (-D).",
+                Errno.ENOENT => "The images directory was removed: make it anew, or choose another one (-D).",
+                Errno.EEXIST => "Remove it, or choose another images directory (-D).",
+                _ => null,
+            },
         };
+    }
+
+    private int TargetFd => _swap?.NewFd ?? _directoryFd;
+
+    private CheckpointException Failure(string action, string fileName, Errno errno) => Failure(action, fileName, errno, 0);
+
+    private void UndoSwap()
+    {
+        try
+        {
+            _swap!.Undo(_created);
+        }
+        catch (CheckpointException)
+        {
+            // The failure that led here is the one to tell; the next dump or restore puts the directory in order.
+        }
     }
 
     private int Open(string name, bool truncate, bool readable)
     {
-        SysResult opened = ImageFileCalls.OpenToWrite(_directoryFd, name, truncate, readable);
+        SysResult opened = ImageFileCalls.OpenToWrite(TargetFd, name, truncate, readable);
         if (opened.Failed) throw Failure("create", name, opened.Errno);
         lock (_lock) _created.Add(name);
         return opened.Value;
@@ -160,7 +222,7 @@ internal sealed class SnapshotWriter
     {
         if (_created.Count > FilesToSyncSingly)
         {
-            SysResult all = ImageFileCalls.Syncfs(_directoryFd);
+            SysResult all = ImageFileCalls.Syncfs(TargetFd);
             if (all.Failed) throw Failure("sync", ".", all.Errno);
             return;
         }
@@ -173,7 +235,7 @@ internal sealed class SnapshotWriter
 
     private void SyncFile(string name)
     {
-        SysResult opened = ImageFileCalls.OpenToRead(_directoryFd, name);
+        SysResult opened = ImageFileCalls.OpenToRead(TargetFd, name);
         if (opened.Failed) throw Failure("sync", name, opened.Errno);
         SysResult synced = ImageFileCalls.Fsync(opened.Value);
         ImageFileCalls.Close(opened.Value);

@@ -67,6 +67,7 @@ public sealed class EngineLog
     private void Write(int level, string? kind, string where, string? text)
     {
         if (text is null || !IsEnabled(level)) return;
+        text = LinuxText.Printable(text);
         TimeSpan since = System.Diagnostics.Stopwatch.GetElapsedTime(_start);
         string stamp = $"({(int)since.TotalSeconds:D2}.{since.Microseconds + since.Milliseconds * 1000:D6}) ";
         byte[] line = Encoding.UTF8.GetBytes(kind is null ? $"{stamp}{where}: {text}\n" : $"{stamp}{kind} ({where}): {text}\n");

@@ -27,6 +27,9 @@ public enum ErrorCode
     /// <summary>An option of the peer that is not built yet.</summary>
     OptionNotBuilt = 1007,
 
+    /// <summary>A signal ended the operation.</summary>
+    Interrupted = 1008,
+
     /// <summary>No such process.</summary>
     NoSuchProcess = 1100,
 
@@ -89,6 +92,9 @@ public enum ErrorCode
 
     /// <summary>No space is left for the images.</summary>
     NoSpace = 1304,
+
+    /// <summary>Another engine works in the images directory.</summary>
+    DirectoryInUse = 1305,
 
     /// <summary>The number of a pid is in use.</summary>
     PidInUse = 1400,

@@ -30,13 +30,22 @@ internal static unsafe class ImageFileCalls
     /// <summary>Opens a directory, or what a link to one leads to.</summary>
     public static SysResult OpenDirectory(int directoryFd, string name) => Sys.OpenAt(directoryFd, name, O_RDONLY | O_DIRECTORY);
 
-    /// <summary>Creates or empties a file for writing, mode 0600; refuses to follow a symbolic link (open(2)).</summary>
+    /// <summary>Creates or empties a regular file for writing, mode 0600; refuses to follow a symbolic link (open(2)).</summary>
+    /// <remarks>Never waits, as for the reader of a FIFO; EINVAL or ENXIO when the name is that of no regular file.</remarks>
     /// <param name="directoryFd">The directory.</param>
     /// <param name="name">A plain file name.</param>
     /// <param name="truncate">False keeps what the file holds, so that its blocks can be used again.</param>
     /// <param name="readable">True for O_RDWR instead of O_WRONLY.</param>
-    public static SysResult OpenToWrite(int directoryFd, string name, bool truncate, bool readable) =>
-        Open(directoryFd, name, CloseOnExec | NoFollow | 0x40 | (truncate ? 0x200L : 0L) | (readable ? 2L : 1L), 0x180);
+    public static SysResult OpenToWrite(int directoryFd, string name, bool truncate, bool readable)
+    {
+        SysResult opened = Open(directoryFd, name, CloseOnExec | NoFollow | NonBlocking | 0x40 | (readable ? 2L : 1L), 0x180);
+        if (opened.Failed) return opened;
+        SysResult length = RegularFileLength(opened.Value);
+        if (!length.Failed && truncate && length.Raw > 0) length = Sys.Truncate(opened.Value, 0);
+        if (!length.Failed) return opened;
+        Close(opened.Value);
+        return length;
+    }
 
     /// <summary>read(2) until the buffer is full, the file ends, or an error; returns the bytes read.</summary>
     public static SysResult ReadAt(int fd, Span<byte> buffer, long offset)
@@ -105,14 +114,14 @@ internal static unsafe class ImageFileCalls
         return Syscall.Invoke(SyscallNumber.unlinkat, directoryFd, (long)path, 0);
     }
 
-    /// <summary>renameat(2) within one directory.</summary>
-    public static SysResult Rename(int directoryFd, string from, string to)
+    /// <summary>renameat(2).</summary>
+    public static SysResult Rename(int fromDirectoryFd, string from, int toDirectoryFd, string to)
     {
         byte* old = stackalloc byte[MaxNameBytes];
         byte* renamed = stackalloc byte[MaxNameBytes];
         Terminate(from, old);
         Terminate(to, renamed);
-        return Syscall.Invoke(SyscallNumber.renameat, directoryFd, (long)old, directoryFd, (long)renamed);
+        return Syscall.Invoke(SyscallNumber.renameat, fromDirectoryFd, (long)old, toDirectoryFd, (long)renamed);
     }
 
     /// <summary>The free and total bytes of the file system (fstatfs(2)); false if it does not tell.</summary>

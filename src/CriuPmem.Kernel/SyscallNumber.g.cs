@@ -370,4 +370,5 @@ internal static class SyscallNumber
     public const int fchmodat2 = 452;
     public const int statmount = 457;
     public const int listmount = 458;
+    public const int mseal = 462;
 }

@@ -15,6 +15,7 @@ internal static class PidPatience
     /// <returns>False when a live process has it, or it has taken too long.</returns>
     public static bool Wait(int pid, int waitedMs)
     {
+        Interruption.Check();
         if (waitedMs >= MaxMs || !IsEnding(pid)) return false;
         Sys.SleepMicroseconds(1000);
         return true;

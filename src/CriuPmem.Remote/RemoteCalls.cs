@@ -33,6 +33,7 @@ internal sealed class RemoteCalls(RemoteSpace space, Tracee task)
     /// <summary>Runs what was collected.</summary>
     public void Flush()
     {
+        Interruption.Check();
         space.Run(Task);
         space.Batch.Clear();
     }

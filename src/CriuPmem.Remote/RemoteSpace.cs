@@ -50,11 +50,15 @@ internal sealed class RemoteSpace : IDisposable
 
     private static RemoteAddress Scratch(Tracee task, SysResult mapped) => !mapped.Failed
         ? new RemoteAddress((ulong)mapped.Raw)
-        : throw new CheckpointException(ErrorCode.SystemCall, "the process cannot map the 256 KiB of memory that saving it takes")
+        : throw new CheckpointException(ErrorCode.SystemCall, mapped.Errno is Errno.EACCES or Errno.EPERM
+            ? "the process may not map memory that can be written and executed, of which saving it takes 256 KiB"
+            : "the process cannot map the 256 KiB of memory that saving it takes")
         {
             Pid = task.Tid,
             Errno = mapped.Errno,
-            Remedy = "Raise its address space limit (RLIMIT_AS), or vm.max_map_count",
+            Remedy = mapped.Errno is Errno.EACCES or Errno.EPERM
+                ? "Start it without prctl(PR_SET_MDWE) (systemd: MemoryDenyWriteExecute=no), or allow it execmem where SELinux forbids it"
+                : "Raise its limits (prlimit --as and --data) or vm.max_map_count, whichever it has reached",
         };
 
     /// <summary>Runs <see cref="Batch"/> in <paramref name="task"/>, which then stands stopped: in its program, or (at a restore) in the batch.</summary>

@@ -54,6 +54,13 @@ internal sealed unsafe class Tracee
         return waited.Raw != 0;
     }
 
+    /// <summary>True while the task stands in a ptrace stop; false when it has ended, or is about to (SIGKILL ends every stop).</summary>
+    public bool IsStopped()
+    {
+        ulong message;
+        return !Sys.Ptrace(PTRACE_GETEVENTMSG, Tid, 0, (long)&message).Failed;
+    }
+
     /// <summary>Reads registers and signal mask of the stopped task.</summary>
     public bool LoadIfAlive()
     {

@@ -9,8 +9,8 @@ namespace CriuPmem.SystemTests;
 internal sealed record Workload(string Name, string Arguments = "", string Options = "", string? Program = null,
     int Rounds = 2)
 {
-    /// <summary>Programs in a state that cannot be saved, which tests of failures start.</summary>
-    public static IReadOnlyList<string> Refused { get; } = ["refused_unshared"];
+    /// <summary>Programs that only tests of failures start: in a state that cannot be saved, or never twice the same.</summary>
+    public static IReadOnlyList<string> Refused { get; } = ["refused_unshared", "tree_forking"];
 
     public static IReadOnlyList<Workload> All { get; } =
     [
@@ -59,6 +59,7 @@ internal sealed record Workload(string Name, string Arguments = "", string Optio
         new("mem_mlock_madv"),
         new("mem_mlock_onfault"),
         new("mem_reserve_huge"),
+        new("mem_seal"),
         new("mem_shared_anon"),
         new("mem_thp"),
         new("prctl_pdeathsig"),

@@ -27,8 +27,9 @@ internal static class DumpCommand
         }
         catch (Exception ended) when (ended is not OutOfMemoryException)
         {
-            reporter.Fail(session.Complete(ended));
-            return 1;
+            CheckpointException failure = session.Complete(ended);
+            reporter.Fail(failure);
+            return Application.ExitCode(failure);
         }
     }
 

@@ -46,7 +46,7 @@ internal sealed class Reporter
         if (logged) Log!.Error(where, body);
         if (Silent) return;
         if (_isTerminal) Person.Line("Error: ", "red", text);
-        else if (!logged || LogIsFile) Terminal.Write(StandardError, $"Error ({where}): {body}\n");
+        else if (!logged || LogIsFile) Terminal.Write(StandardError, $"Error ({where}): {LinuxText.Printable(body)}\n");
     }
 
     private People Person => _people ??= new People(StandardError);

@@ -2,6 +2,7 @@ using CriuPmem.Cli.Hooks;
 using CriuPmem.Cli.Options;
 using CriuPmem.Cli.Output;
 using CriuPmem.Engine;
+using CriuPmem.Kernel;
 
 namespace CriuPmem.Cli.Commands;
 
@@ -30,14 +31,16 @@ internal static class RestoreCommand
             pidFile?.Write(result.RootPid);
             if (!quiet) reporter.Say(Wording.Restored(result));
             if (given.Get(OptionCatalog.DisplayStats)) Terminal.Write(StandardOutput, StatsReport.Restore(session.WorkFd, result));
+            Interruption.End(); // they end the waiting
             if (!options.Detached) ChildExit.WaitForAny(result.RootPid);
             return 0;
         }
         catch (Exception ended) when (ended is not OutOfMemoryException)
         {
             pidFile?.Remove();
-            reporter.Fail(session.Complete(ended));
-            return 1;
+            CheckpointException failure = session.Complete(ended);
+            reporter.Fail(failure);
+            return Application.ExitCode(failure);
         }
         finally
         {

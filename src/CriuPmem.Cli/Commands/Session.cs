@@ -12,6 +12,8 @@ internal sealed unsafe class Session : IDisposable
     private const int O_DIRECTORY = 0x10000;
     private const int O_CLOEXEC = 0x80000;
     private const int O_WRONLY_CREAT_TRUNC_APPEND = 1 | 0x40 | 0x200 | 0x400;
+    private const int O_NONBLOCK = 0x800;
+    private const int F_SETFL = 4;
     private const int AT_FDCWD = -100;
     private const int StandardError = 2;
 
@@ -48,6 +50,8 @@ internal sealed unsafe class Session : IDisposable
     /// <exception cref="CheckpointException">A directory or the log cannot be used.</exception>
     public static Session Open(Invocation given, Reporter reporter)
     {
+        Interruption.Begin();
+        ResourceLimit.RaiseOpenFiles();
         var session = new Session(given.Command.Name, reporter);
         try
         {
@@ -139,7 +143,17 @@ internal sealed unsafe class Session : IDisposable
         SysResult opened;
         fixed (byte* name = LinuxText.EncodeZ(path))
         {
-            opened = Syscall.Invoke(SyscallNumber.openat, WorkFd, (long)name, O_WRONLY_CREAT_TRUNC_APPEND | O_CLOEXEC, 0x180 /* 0600 */);
+            opened = Syscall.Invoke(SyscallNumber.openat, WorkFd, (long)name, O_WRONLY_CREAT_TRUNC_APPEND | O_NONBLOCK | O_CLOEXEC, 0x180 /* 0600 */);
+        }
+
+        if (opened.Errno == Errno.ENXIO) // as a FIFO that somebody reads it is welcome
+        {
+            throw new CheckpointException(ErrorCode.SystemCall, "the log file is a FIFO that nobody reads")
+            {
+                Operation = Operation,
+                Object = path,
+                Remedy = "Start its reader first, or give another name with -o.",
+            };
         }
 
         if (opened.Failed)
@@ -154,6 +168,7 @@ internal sealed unsafe class Session : IDisposable
         }
 
         _owned.Add(opened.Value);
+        Syscall.Invoke(SyscallNumber.fcntl, opened.Value, F_SETFL, 1 | 0x400); // only opening it must not wait
         return opened.Value;
     }
 

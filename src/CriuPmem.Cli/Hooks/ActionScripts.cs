@@ -32,7 +32,8 @@ internal sealed unsafe class ActionScripts(IReadOnlyList<string> scripts, int im
             if (failure is null) continue;
             agreed = false;
             Refusal ??= $"action script {script} ({stage}) {failure}";
-            log.Warn("action-scripts", $"Script {script} ({stage}) {failure}");
+            // The first is told as the failure; after the commit nobody asks.
+            if (stage is "pre-resume" or "post-resume" || scripts.Count > 1) log.Warn("action-scripts", $"Script {script} ({stage}) {failure}");
         }
 
         return agreed;

@@ -39,7 +39,9 @@ internal sealed unsafe class PidFile : IDisposable
             {
                 Object = path,
                 Errno = opened.Errno,
-                Remedy = opened.Errno == Errno.EEXIST ? "Remove it, or give another name with --pidfile." : null,
+                Remedy = opened.Errno == Errno.EEXIST ? "Remove it, or give another name with --pidfile."
+                    : opened.Errno == Errno.ENOENT ? "Its directory is missing (the name is relative to -W, else -D): make it, or give another name with --pidfile."
+                    : "Give another name with --pidfile (relative to -W, else -D).",
             };
         }
 

@@ -1,3 +1,4 @@
+using CriuPmem.Kernel;
 using Spectre.Console;
 
 namespace CriuPmem.Cli.Output;
@@ -33,7 +34,7 @@ internal sealed class People
         // Not wrapped by us: the terminal wraps, and what is copied from it stays one line.
         if (head.Length > 0) Console.Write(new Markup($"[{colour}]{Markup.Escape(head)}[/]"));
         Flush();
-        Writer.Write(text);
+        Writer.Write(LinuxText.Printable(text));
         Writer.Write('\n');
         Flush();
     }

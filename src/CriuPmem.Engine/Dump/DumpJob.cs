@@ -17,12 +17,13 @@ public static class DumpJob
     {
         var watch = new StopwatchLap();
         Hook(options, "pre-dump", options.Pid);
+        using var alone = DirectoryLock.Take(options.ImagesDirectoryFd, options.ImagesDirectory, exclusive: true);
         var snapshot = new SnapshotWriter(options.ImagesDirectoryFd, options.ImagesDirectory);
         using EarlierSnapshot? earlier = EarlierSnapshot.Open(options);
         var ids = new PagesIds();
         using var memory = new MemoryDump(snapshot, options.ImagesDirectory, ids);
         using IMemorySaver saver = Live(options, earlier) ? new LiveMemory(options, snapshot, ids) : new FrozenMemory(options, memory, earlier);
-        snapshot.Begin();
+        snapshot.Begin(options.Sync);
         DumpContext? context = null;
         TrackingEntry? tracking = null;
         try
@@ -57,7 +58,12 @@ public static class DumpJob
             WriteStatistics(options, saver, freezing, frozen, copied);
             Hook(options, "post-dump", options.Pid);
             int threads = tree.Processes.Sum(process => process.Threads.Count);
+            Interruption.Check();
+            Interruption.Hold();
+            Action removeReplaced = snapshot.Keep(); // from here on the images may be all that is left of the tree
             tree.Release(options.FinalState);
+            removeReplaced();
+            Outsiders.Warn(tree, options.Log);
             return new DumpResult
             {
                 Processes = tree.Processes.Count,
@@ -109,6 +115,8 @@ public static class DumpJob
 
     private static void Hook(DumpOptions options, string name, int pid)
     {
-        if (!options.OnHook(name, pid)) throw new CheckpointException(ErrorCode.ActionRefused, $"the {name} action said no") { Pid = pid };
+        bool agreed = options.OnHook(name, pid);
+        Interruption.Check(); // a Ctrl-C ends the action too
+        if (!agreed) throw new CheckpointException(ErrorCode.ActionRefused, $"the {name} action said no") { Pid = pid };
     }
 }

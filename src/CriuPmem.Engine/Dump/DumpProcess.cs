@@ -28,7 +28,7 @@ internal sealed class DumpProcess(int pid, ProcDirectory proc, ProcStat stat) : 
     public ProcStat Stat { get; set; } = stat;
 
     /// <summary>The parent in the tree; null for the root.</summary>
-    public DumpProcess? Parent { get; init; }
+    public DumpProcess? Parent { get; set; }
 
     /// <summary>Its threads, the leader first; empty for a zombie.</summary>
     public List<DumpThread> Threads { get; } = [];

@@ -19,6 +19,7 @@ internal sealed class FrozenTree : IDisposable
     private readonly long _deadline;
     private readonly HashSet<int> _tids = [];
     private bool _released;
+    private bool _someEnded; // while it was frozen
 
     private FrozenTree(EngineLog log, int timeoutSeconds)
     {
@@ -43,10 +44,12 @@ internal sealed class FrozenTree : IDisposable
         try
         {
             tree.Add(rootPid, null);
-            while (tree.AddChildren())
+            do
             {
+                // A list of children can lack one while another of them ends (proc(5)): then it is read once more.
+                for (int clean = 0; clean < (tree._someEnded ? 2 : 1);) clean = tree.AddChildren() ? 0 : clean + 1;
             }
-
+            while (tree.ForgetKilled());
             return tree;
         }
         catch
@@ -129,10 +132,21 @@ internal sealed class FrozenTree : IDisposable
 
     private void Add(int pid, DumpProcess? parent)
     {
+        if (pid == Sys.GetPid())
+        {
+            throw new CheckpointException(ErrorCode.CannotFreeze, "the tree contains this criu-pmem itself, which cannot freeze itself")
+            {
+                Pid = pid,
+                ProcessName = parent is null ? null : "criu-pmem",
+                Remedy = "Start criu-pmem from outside of the tree, or give the pid of the part without it",
+            };
+        }
+
         ProcDirectory? proc = ProcDirectory.TryOpen(pid);
         ProcStat? stat = proc?.Stat();
         if (proc is null || stat is null)
         {
+            _someEnded = true;
             if (parent is not null) return; // a child that ended meanwhile
             throw new CheckpointException(ErrorCode.NoSuchProcess, "there is no such process") { Pid = pid, Remedy = "Check the number given with --tree" };
         }
@@ -143,19 +157,111 @@ internal sealed class FrozenTree : IDisposable
         if (stat.State is 'Z' or 'X' && proc.Numbers("task").Count <= 1)
         {
             if (parent is null) throw process.Fail(ErrorCode.NoSuchProcess, "the process has ended already and only waits for its parent (zombie)", "Give the pid of a running program");
+            SettleEnded(process);
             return;
         }
 
         FreezeThreads(process);
+        if (process.Threads.Count == 0)
+        {
+            SettleEnded(process);
+            return;
+        }
+
         SettleLeader(process);
         process.Stat = process.Proc.Stat() ?? stat;
+    }
+
+    /// <summary>All threads of a process have ended: it becomes a zombie, or was reaped and is forgotten.</summary>
+    private void SettleEnded(DumpProcess process)
+    {
+        _someEnded = true;
+        for (; ; Sys.SleepMicroseconds(100))
+        {
+            Interruption.Check();
+            ProcStat? stat = process.Proc.Stat();
+            if (stat is { State: 'Z' } && process.Proc.Numbers("task").Count <= 1)
+            {
+                process.Stat = stat;
+                break;
+            }
+
+            if (stat is null or { State: 'X' })
+            {
+                Processes.Remove(process);
+                process.Dispose();
+                break;
+            }
+
+            if (Stopwatch.GetTimestamp() > _deadline) throw process.Fail(ErrorCode.CannotFreeze, "it does not end, and yet all its threads have", "Try again a moment later, or raise --timeout");
+        }
+
+        if (process.Parent is not null) return;
+        throw process.Fail(ErrorCode.Vanished, "it ended while it was frozen", "Give the pid of a program that runs on");
+    }
+
+    /// <summary>
+    /// Finds the processes that were killed after they had been frozen (by another of the tree, a moment before that one
+    /// stood still): they leave their stop and end.
+    /// </summary>
+    /// <returns>True when there were any: their children have other parents now.</returns>
+    private bool ForgetKilled()
+    {
+        bool any = false;
+        foreach (DumpProcess process in Processes.ToArray())
+        {
+            if (process.Threads.TrueForAll(static thread => thread.Task.IsStopped())) continue;
+            any = true;
+            // A kill ends all of them; the leader's end is told when the others' ends have been taken note of.
+            for (int i = process.Threads.Count - 1; i >= 0; i--) WaitEnded(process.Threads[i].Task);
+            process.Threads.Clear();
+            SettleEnded(process);
+        }
+
+        if (any) FollowParents();
+        return any;
+    }
+
+    /// <summary>
+    /// Where a parent ended, its children belong to another (a subreaper, or init): within the tree they stay, outside of
+    /// it they have left the tree as any daemon does, and go on.
+    /// </summary>
+    private void FollowParents()
+    {
+        foreach (DumpProcess process in Processes.ToArray())
+        {
+            if (process.Parent is null || !Processes.Contains(process)) continue;
+            int parent = process.Proc.Stat()?.ParentPid ?? 0;
+            if (parent == process.Parent.Pid) continue;
+            process.Parent = Processes.Find(known => known.Pid == parent);
+            if (process.Parent is null) LetGo(process);
+        }
+
+        // Parents come before children; who got another one may stand too early.
+        var ordered = new List<DumpProcess>(Processes.Count);
+        while (ordered.Count < Processes.Count)
+        {
+            ordered.AddRange(Processes.FindAll(process => !ordered.Contains(process) && (process.Parent is null || ordered.Contains(process.Parent))));
+        }
+
+        Processes.Clear();
+        Processes.AddRange(ordered);
+    }
+
+    private void LetGo(DumpProcess process)
+    {
+        foreach (DumpProcess child in Processes.FindAll(known => known.Parent == process)) LetGo(child);
+        foreach (DumpThread thread in process.Threads) thread.Task.Detach();
+        Processes.Remove(process);
+        _log.Warn("freeze", $"{process} has left the tree, since its parent ended; it is not saved, and goes on");
+        process.Dispose();
     }
 
     /// <summary>Where the main thread has ended, the last one left stands for it, as it will from its next exec on.</summary>
     private static void SettleLeader(DumpProcess process)
     {
         if (process.Threads.Count == 0 || process.Threads[0].Task.Tid == process.TaskId) return;
-        if (process.Threads.Count > 1) throw process.Fail(ErrorCode.UnsupportedState, "its main thread has ended while several others go on");
+        if (process.Threads.Count > 1) throw process.Fail(ErrorCode.UnsupportedState, "its main thread has ended while several others go on", "Let the main thread wait for the others (pthread_join) instead of ending");
         process.ActThrough(process.Threads[0]);
     }
 
@@ -189,7 +295,7 @@ internal sealed class FrozenTree : IDisposable
             {
                 if (_tids.Contains(tid)) continue;
                 Errno error = Tracee.Seize(tid, 0);
-                if (error == Errno.ESRCH || (error == Errno.EPERM && HasEnded(process, tid))) continue; // between the listing and here, or a main thread
+                if (error == Errno.ESRCH || (error == Errno.EPERM && IsEnding(process, tid))) continue; // between the listing and here, or a main thread
                 if (error != Errno.None) throw CannotSeize(process, tid, error);
                 _tids.Add(tid);
                 var thread = new DumpThread(process, new Tracee(tid));
@@ -211,6 +317,19 @@ internal sealed class FrozenTree : IDisposable
     private static bool HasEnded(DumpProcess process, int tid) =>
         !ProcStat.TryParse(process.Proc.Read($"task/{tid}/stat"), out ProcStat? stat) || stat!.State is 'Z' or 'X';
 
+    /// <summary>True when a task has ended, or is about to: then that is waited for. The kernel lets nobody trace such a task.</summary>
+    private bool IsEnding(DumpProcess process, int tid)
+    {
+        while (ProcStat.TryParse(process.Proc.Read($"task/{tid}/stat"), out ProcStat? stat) && stat!.State is not ('Z' or 'X'))
+        {
+            if (!stat.IsExiting || Stopwatch.GetTimestamp() > _deadline) return false;
+            Interruption.Check();
+            Sys.SleepMicroseconds(100);
+        }
+
+        return true;
+    }
+
     private static CheckpointException CannotSeize(DumpProcess process, int tid, Errno error)
     {
         int tracer = process.Proc.Status()?.TracerPid ?? 0;
@@ -230,6 +349,7 @@ internal sealed class FrozenTree : IDisposable
             {
                 if (spins < 50) Syscall.Invoke(SyscallNumber.sched_yield);
                 else Sys.SleepMicroseconds(Math.Min(spins, 1000));
+                Interruption.Check();
                 if (Stopwatch.GetTimestamp() > _deadline) throw NotStopping(thread);
                 if (Stopwatch.GetElapsedTime(looked) < s_beforeLook) continue;
                 looked = Stopwatch.GetTimestamp();

@@ -18,6 +18,7 @@ internal sealed class KernelObjects(int kind)
         {
             int middle = (low + high) / 2;
             SysResult order = Sys.Kcmp(pid, _known[middle].Pid, kind, argument, _known[middle].Argument);
+            if (order.Errno == Errno.ESRCH) throw new CheckpointException(ErrorCode.Vanished, "it was killed while it was saved") { Pid = ProcDirectory.Exists(pid) ? _known[middle].Pid : pid, Remedy = "Try again" };
             order.OrThrow("kcmp", $"tasks {pid} and {_known[middle].Pid}");
             if (order.Raw == 0)
             {

@@ -31,6 +31,7 @@ internal sealed class PathResolver(DumpContext context)
 
         string name = path;
         bool found = LeadsTo(path, stat);
+        if (!found) RefuseKind(process, link, path, what);
         if (!found && path.EndsWith(DeletedSuffix, StringComparison.Ordinal))
         {
             name = path[..^DeletedSuffix.Length];
@@ -52,6 +53,30 @@ internal sealed class PathResolver(DumpContext context)
 
         if (!found) context.Deleted.Add(process, link, stat, entry, what);
         return entry;
+    }
+
+    /// <summary>Refuses what no path can lead to, whatever it says.</summary>
+    private static void RefuseKind(DumpProcess process, string link, string path, string what)
+    {
+        SysResult file = Sys.OpenAt(process.Proc.Fd, link, O_PATH);
+        if (file.Failed) return;
+        long fileSystem = Sys.FileSystemMagic(file.Value);
+        Sys.Close(file.Value);
+        switch (fileSystem)
+        {
+            case SECRETMEM_MAGIC:
+                throw process.Fail(ErrorCode.UnsupportedMemory, "it is secret memory (memfd_secret), which nobody but the program can read", "Start the program without it", what);
+            case MQUEUE_MAGIC:
+                throw process.Fail(ErrorCode.UnsupportedFile, "it is a POSIX message queue, and those cannot be saved yet", "Let the program close it", what);
+            case PROC_SUPER_MAGIC:
+                throw process.Fail(ErrorCode.UnsupportedFile, "the process or thread that this file tells of has ended", "Let the program close it", what);
+        }
+
+        if (path.EndsWith(DeletedSuffix, StringComparison.Ordinal) || !link.StartsWith("fd/", StringComparison.Ordinal)) return;
+        string? mount = process.Proc.ReadText("fdinfo/" + link[3..])?.Split('\n').FirstOrDefault(static line => line.StartsWith("mnt_id:", StringComparison.Ordinal))?[7..].Trim();
+        string mounts = process.Proc.ReadText("mountinfo") ?? "";
+        if (mount is null || mounts.StartsWith(mount + " ", StringComparison.Ordinal) || mounts.Contains($"\n{mount} ", StringComparison.Ordinal)) return;
+        throw process.Fail(ErrorCode.UnsupportedFile, "it lies in a mount that was taken out of the tree of mounts (umount -l, open_tree), so that no path leads to it", "Let the program close it", what);
     }
 
     private bool LeadsTo(string path, in FileStat stat)

@@ -12,7 +12,17 @@ internal static class RemoteEntry
         (RemoteAddress syscall, RemoteAddress address) = VdsoCode.Find(process);
         VdsoTail tail = VdsoTail.TryOpen(process.Proc, address)
             ?? throw process.Fail(ErrorCode.UnsupportedState, "its vDSO cannot be used for the engine's first call in it");
-        return RemoteSpace.Create(process.Leader.Task, syscall, tail, EndSignal(process));
+        try
+        {
+            return RemoteSpace.Create(process.Leader.Task, syscall, tail, EndSignal(process));
+        }
+        catch (CheckpointException failure)
+        {
+            failure.ProcessName ??= process.Stat.Comm;
+            tail.Clear();
+            tail.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Removes it, by the process's first thread.</summary>

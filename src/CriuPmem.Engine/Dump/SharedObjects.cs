@@ -53,6 +53,7 @@ internal sealed class SharedObjects
 
         CheckThreads(process);
         CheckTimeNamespace(process);
+        CheckChildNamespaces(process);
         foreach ((string name, Action<TaskKobjIdsEntry, uint> set) in s_namespaces)
         {
             if (name == TimeName)
@@ -65,7 +66,8 @@ internal sealed class SharedObjects
             set(process.Ids, NamespaceId(process.Proc, name));
             if (_namespaces.Count > known)
             {
-                throw process.Fail(ErrorCode.UnsupportedNamespace, $"it lives in a {name} namespace of its own, and containers cannot be saved yet");
+                throw process.Fail(ErrorCode.UnsupportedNamespace, $"it lives in a {name} namespace of its own, and containers cannot be saved yet",
+                    "Run criu-pmem inside that container, or start the program without it");
             }
         }
     }
@@ -123,7 +125,20 @@ internal sealed class SharedObjects
         string link = process.Proc.ReadLink("ns/" + TimeName) ?? TimeName;
         _timeNamespace ??= link;
         if (link == _timeNamespace) return;
-        throw process.Fail(ErrorCode.UnsupportedNamespace, "it lives in another time namespace than its parent, and that cannot be saved yet");
+        throw process.Fail(ErrorCode.UnsupportedNamespace, "it lives in another time namespace than its parent, and that cannot be saved yet", "Dump the two as trees of their own");
+    }
+
+    /// <summary>A process can have unshared what only its future children enter; the links name nothing before the first of them is there.</summary>
+    private static void CheckChildNamespaces(DumpProcess process)
+    {
+        foreach (string name in (ReadOnlySpan<string>)["pid", TimeName])
+        {
+            string? own = process.Proc.ReadLink($"ns/{name}");
+            if (own is null || process.Proc.ReadLink($"ns/{name}_for_children") == own) continue;
+            throw process.Fail(
+                ErrorCode.UnsupportedNamespace, $"its children are born into another {name} namespace than its own (unshare), and that cannot be saved yet",
+                "Start the program without unshare or nsenter");
+        }
     }
 
     private uint NamespaceId(ProcDirectory proc, string name)

@@ -21,6 +21,7 @@ internal sealed class TreeWriter(DumpContext context)
     {
         foreach (DumpProcess process in context.Tree.Processes)
         {
+            Interruption.Check();
             _objects.Identify(process);
             if (process.IsZombie) continue;
             ObserveTasks(process);
@@ -29,6 +30,7 @@ internal sealed class TreeWriter(DumpContext context)
         foreach (DumpProcess process in context.Tree.Processes)
         {
             if (process.IsZombie) continue;
+            Interruption.Check();
             if (process.MemoryOwner is null) AddressSpaceDump.Describe(context, process);
             if (_objects.IsFirst(process, SharedObjects.Kind.Files)) _descriptors[process] = context.Files.Descriptors(process);
             _fs[process] = new FsEntry
@@ -61,6 +63,7 @@ internal sealed class TreeWriter(DumpContext context)
 
         foreach (DumpProcess process in context.Tree.Processes)
         {
+            Interruption.Check();
             if (process.IsZombie)
             {
                 snapshot.WriteSingle(ImageKind.Core, process.Pid, ZombieCore(process));

@@ -69,8 +69,8 @@ internal static class AddressSpaceDump
             throw process.Fail(ErrorCode.UnsupportedMemory, "its mappings cannot be read");
         }
 
-        ulong scratch = process.Space?.Batch.Scratch.Value ?? 0;
-        process.Mappings.RemoveAll(mapping => mapping.Start == scratch);
+        if (process.Space is { } space) AbandonedScratch.Hide(process.Mappings, space.Batch.Scratch.Value);
+        AbandonedScratch.Remove(process);
     }
 
     private static VmaEntry Entry(in MemoryMapping mapping)
@@ -132,7 +132,7 @@ internal static class AddressSpaceDump
         string what = Describe(mapping);
         if ((mapping.Flags & VmFlags.HugeTlb) != 0) throw process.Fail(ErrorCode.UnsupportedMemory, "hugetlb memory cannot be saved yet", "Run the program without reserved huge pages (transparent ones are fine)", what);
         if ((mapping.Flags & NeverSaved) != 0) throw process.Fail(ErrorCode.UnsupportedMemory, "it maps a device's memory", "Let the program close that device before the dump", what);
-        if ((mapping.Flags & Watched) != 0) throw process.Fail(ErrorCode.UnsupportedMemory, "it is watched by a userfaultfd, which cannot be saved yet", null, what);
+        if ((mapping.Flags & Watched) != 0) throw process.Fail(ErrorCode.UnsupportedMemory, "it is watched by a userfaultfd, which cannot be saved yet", "Let the program unregister it (UFFDIO_UNREGISTER) before the dump", what);
         if ((mapping.Flags & VmFlags.ShadowStack) != 0) throw process.Fail(ErrorCode.UnsupportedMemory, "shadow stacks cannot be saved yet", "Start the program with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off", what);
         if (IsOfKernel(mapping.Name)) throw process.Fail(ErrorCode.UnsupportedMemory, "memory shared with the kernel (io_uring, AIO, perf) cannot be saved yet", "Let the program use ordinary input/output (for MariaDB: --innodb-use-native-aio=0)", what);
         throw process.Fail(ErrorCode.UnsupportedMemory, "System V shared memory cannot be saved yet: it comes with IPC namespaces", "Let the program use POSIX shared memory", what);
@@ -144,6 +144,8 @@ internal static class AddressSpaceDump
     {
         if ((flags & VmFlags.Locked) != 0) vma.Flags |= MAP_LOCKED;
         if ((flags & VmFlags.LockOnFault) != 0) vma.LockOnFault = true;
+        // The kernel may seal its own (vDSO); it does so again.
+        if ((flags & VmFlags.Sealed) != 0 && ((VmaStatus)vma.Status & (VmaStatus.Vdso | VmaStatus.Vvar | VmaStatus.Vsyscall)) == 0) vma.Sealed = true;
         if ((flags & VmFlags.NoReserve) != 0) vma.Flags |= MAP_NORESERVE;
         ulong advice = 0;
         void Add(VmFlags flag, int madvise)

@@ -34,6 +34,7 @@ internal sealed class CopyJob(DumpProcess process, List<CopyPiece> pieces, int s
     {
         lock (pieces)
         {
+            if (Interruption.IsWanted) Failure ??= Interruption.Failure();
             int first = _next;
             if (first == pieces.Count || Failure is not null) return [];
             long extent = pieces[first].FileOffset / ExtentWindow.Bytes;
@@ -48,16 +49,18 @@ internal sealed class CopyJob(DumpProcess process, List<CopyPiece> pieces, int s
     /// <param name="address">Where in the process, or 0.</param>
     public void Fail(string cause, Errno errno, ulong address)
     {
-        bool full = errno is Errno.ENOSPC or Errno.EDQUOT;
+        bool full = errno is Errno.ENOSPC or Errno.EDQUOT or Errno.EFBIG;
         lock (pieces)
         {
-            Failure ??= new CheckpointException(full ? ErrorCode.NoSpace : ErrorCode.SystemCall, full ? "no space is left for the memory of the process" : cause)
+            Failure ??= new CheckpointException(full ? ErrorCode.NoSpace : ErrorCode.SystemCall, !full ? cause : errno == Errno.EFBIG ? "files may not grow as large as the memory of the process" : "no space is left for the memory of the process")
             {
                 Pid = process.Pid,
                 ProcessName = process.Stat.Comm,
                 Object = full || address == 0 ? fileName : $"address 0x{address:x}",
                 Errno = errno,
-                Remedy = full ? "Make room, or give another directory with --images-dir" : null,
+                Remedy = !full ? null
+                    : errno == Errno.EFBIG ? "Raise the limit on the size of files (ulimit -f), or give a directory on a file system that takes larger ones with --images-dir"
+                    : "Make room, or give another directory with --images-dir",
             };
         }
     }

@@ -22,6 +22,7 @@ internal sealed class FrozenMemory(DumpOptions options, MemoryDump memory, Earli
         bool track = options.TrackMemory && options.FinalState != FinalState.Killed;
         foreach (DumpProcess process in tree.MemoryOwners)
         {
+            Interruption.Check();
             process.Tracker?.Recognize(process);
             SavedPages? known = earlier?.PagesOf(process);
             if (track && (process.Tracker ??= WriteTracker.TryCreate(process)) is { } tracker) tracker.Register(process);

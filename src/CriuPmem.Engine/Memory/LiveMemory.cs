@@ -92,6 +92,7 @@ internal sealed class LiveMemory(DumpOptions options, SnapshotWriter snapshot, P
         var plans = new List<(DumpProcess Process, Space Space, PagePlan Plan)>();
         foreach (DumpProcess process in owners)
         {
+            Interruption.Check();
             Space space = _spaces[Key(process)];
             if (!first)
             {

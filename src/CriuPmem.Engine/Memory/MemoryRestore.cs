@@ -34,7 +34,24 @@ internal sealed class MemoryRestore(RestoreContext context)
     /// <summary>Builds the memory of a process.</summary>
     /// <param name="process">The process.</param>
     /// <param name="parent">The parent with whose memory, built already, it was born; null when it starts from nothing.</param>
+    /// <exception cref="CheckpointException">The kernel refuses what the images say.</exception>
     public void Build(RestoreProcess process, RestoreProcess? parent)
+    {
+        try
+        {
+            BuildAll(process, parent);
+        }
+        catch (CheckpointException failure) when (failure.Code == ErrorCode.SystemCall && failure.Pid == process.Pid)
+        {
+            failure.ProcessName ??= process.Name;
+            failure.Remedy ??= failure.ErrorNumber is (int)Errno.ENOMEM or (int)Errno.EAGAIN
+                ? "Free some memory, or raise vm.overcommit_memory, vm.max_map_count or the restorer's limits (ulimit -v, -l), whichever it reaches"
+                : $"No process can have had memory like that here: {ImageKind.Mm.FileName(process.Pid)} is damaged or of another machine, restore from another snapshot";
+            throw;
+        }
+    }
+
+    private void BuildAll(RestoreProcess process, RestoreProcess? parent)
     {
         var calls = new RemoteCalls(process.Space, process.Leader.Task);
         MmEntry memory = process.Memory!;
@@ -295,6 +312,25 @@ internal sealed class MemoryRestore(RestoreContext context)
             if ((vma.Flags & MAP_LOCKED) == 0) continue;
             if (vma.LockOnFault) calls.Must("mlock2", SyscallNumber.mlock2, start, length, MLOCK_ONFAULT);
             else calls.Must("mlock", SyscallNumber.mlock, start, length);
+        }
+    }
+
+    /// <summary>Seals mappings (mseal(2), Linux 6.10): nothing about them can be changed from then on, and children inherit that.</summary>
+    /// <exception cref="CheckpointException">The kernel cannot.</exception>
+    public static void Seal(RestoreProcess process)
+    {
+        if (process.MemoryOwner is not null || !process.Memory!.Vmas.Any(vma => vma.Sealed)) return;
+        var calls = new RemoteCalls(process.Space, process.Leader.Task);
+        foreach (VmaEntry vma in process.Memory.Vmas.Where(vma => vma.Sealed))
+        {
+            calls.Room(0, 1);
+            int sealing = calls.Try(SyscallNumber.mseal, (long)vma.Start, (long)(vma.End - vma.Start), 0);
+            SysResult sealed_ = calls.RunAndKeep().Result(sealing);
+            calls.Batch.Clear();
+            if (!sealed_.Failed) continue;
+            throw process.Fail(
+                ErrorCode.KernelFeature, "the program sealed this memory (mseal), and this kernel does not seal it", "Restore it under Linux 6.10 or newer",
+                $"mapping {vma.Start:x}-{vma.End:x}", sealed_.Errno);
         }
     }
 

@@ -52,7 +52,17 @@ internal static class Clocks
         }
 
         string offsets = Line("monotonic", monotonic) + Line("boottime", boot);
-        Sys.WriteFile(AT_FDCWD, string.Create(CultureInfo.InvariantCulture, $"/proc/{Syscall.Quick(SyscallNumber.gettid).Value}/timens_offsets"), offsets).OrThrow("writing timens_offsets", offsets);
+        SysResult set = Sys.WriteFile(AT_FDCWD, string.Create(CultureInfo.InvariantCulture, $"/proc/{Syscall.Quick(SyscallNumber.gettid).Value}/timens_offsets"), offsets);
+        if (set.Failed)
+        {
+            throw new CheckpointException(ErrorCode.ImageDamaged, $"the clocks cannot be set forward as saved (by {offsets.TrimEnd().Replace("\n", ", ", StringComparison.Ordinal)})")
+            {
+                Object = Images.ImageKind.TimeNs.FileName(),
+                Errno = set.Errno,
+                Remedy = "No clock can have shown that: restore from another snapshot",
+            };
+        }
+
         context.Log.Info("clocks", $"the tree is restored in a time namespace of its own, so that the monotonic clock goes on");
     }
 

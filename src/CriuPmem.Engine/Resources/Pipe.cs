@@ -47,7 +47,7 @@ internal sealed unsafe class Pipe : FileKind
         foreach (FileEntry other in context.PipeContents.OpenEnds(entry.Pipe.PipeId))
         {
             if (context.Files.IsOpen(other.Id)) continue; // inherited
-            if (other.Pipe.Outside) throw Alone(other.Pipe, what);
+            if (other.Pipe.Outside) throw Alone(context, other, what);
             int side = (other.Pipe.Flags & O_ACCMODE) == O_RDONLY ? 0 : 1;
             int fd = ends[side];
             // Ends that pipe2 made lack this flag; those that somebody opened by /proc/PID/fd have it.
@@ -88,10 +88,13 @@ internal sealed unsafe class Pipe : FileKind
         }
     }
 
-    private static CheckpointException Alone(PipeEntry pipe, string what)
+    private static CheckpointException Alone(RestoreContext context, FileEntry end, string what)
     {
-        string side = (pipe.Flags & O_ACCMODE) == O_RDONLY ? "wrote to" : "read from";
-        return new CheckpointException(ErrorCode.ExternalPeer, $"a process outside the tree {side} the other end of this pipe")
+        string side = (end.Pipe.Flags & O_ACCMODE) == O_RDONLY ? "wrote to" : "read from";
+        string holders = string.Join(", ", context.Processes
+            .SelectMany(process => context.Contents.Fdinfos.GetValueOrDefault(process.Ids?.FilesId ?? 0, []).Where(entry => entry.Id == end.Id).Select(entry => $"{process}, fd {entry.Fd}"))
+            .Take(4));
+        return new CheckpointException(ErrorCode.ExternalPeer, $"a process outside the tree {side} the other end of this pipe of {holders}")
         {
             Object = what,
             Remedy = $"Give the restore an open descriptor in its place: --inherit-fd 'fd[N]:{what}'",

@@ -97,7 +97,9 @@ internal sealed class RegularFile : FileKind
 
         if (reg.HasSize && (ulong)stat.st_size != reg.Size)
         {
-            throw Changed(path, $"its size is {stat.st_size} bytes and was {reg.Size}", "or make a new dump");
+            throw Changed(
+                path, $"its size is {stat.st_size} bytes and was {reg.Size}",
+                (ulong)stat.st_size > reg.Size ? $"or cut off what was appended: truncate -s {reg.Size} FILE" : "or restore from a snapshot that was made since");
         }
 
         if (reg.BuildId.Count == 0 || context.Options.FileValidation != FileValidation.BuildId || (reg.Flags & O_PATH) != 0) return;
@@ -105,7 +107,7 @@ internal sealed class RegularFile : FileKind
         for (int i = 0; i < reg.BuildId.Count; i++)
         {
             if (id.Length >= i * 4 + 4 && BitConverter.ToUInt32(id, i * 4) == reg.BuildId[i]) continue;
-            throw Changed(path, "it is another build than the one that was saved (its build-id differs)", "or make a new dump");
+            throw Changed(path, "it is another build than the one that was saved (its build-id differs)", "or restore from a snapshot that was made with the new one");
         }
     }
 

@@ -9,6 +9,11 @@ namespace CriuPmem.Engine.Resources;
 /// <summary>Resource limits (getrlimit(2)), read from /proc/PID/limits, which needs no capability.</summary>
 internal sealed class ResourceLimits : TaskState
 {
+    private static readonly string[] s_names =
+    [
+        "CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS", "LOCKS", "SIGPENDING", "MSGQUEUE", "NICE", "RTPRIO", "RTTIME",
+    ];
+
     // The kernel prints them in the order of their numbers.
     private const int Count = 16, RLIMIT_NOFILE = 7;
 
@@ -43,7 +48,7 @@ internal sealed class ResourceLimits : TaskState
             if (!set.Failed) continue;
             Syscall.Invoke(SyscallNumber.prlimit64, thread.Process.Pid, i, 0, (long)present);
             if (present[0] == limit.Cur && present[1] == limit.Max) continue;
-            throw new CheckpointException(ErrorCode.NotPermitted, $"its resource limit {i} cannot be set to {limit.Cur} of {limit.Max} (it is {present[0]} of {present[1]} here)")
+            throw new CheckpointException(ErrorCode.NotPermitted, $"its RLIMIT_{s_names[i]} cannot be set to {Text(limit.Cur)} of {Text(limit.Max)} (it is {Text(present[0])} of {Text(present[1])} here)")
             {
                 Pid = thread.Process.Pid,
                 ProcessName = thread.Process.Name,
@@ -52,6 +57,8 @@ internal sealed class ResourceLimits : TaskState
             };
         }
     }
+
+    private static string Text(ulong limit) => limit == ulong.MaxValue ? "unlimited" : limit.ToString(CultureInfo.InvariantCulture);
 
     private static ulong Value(string text) => text == "unlimited" ? ulong.MaxValue : ulong.Parse(text, CultureInfo.InvariantCulture);
 }

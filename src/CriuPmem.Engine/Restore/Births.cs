@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using CriuPmem.Engine.Memory;
 using CriuPmem.Engine.Resources;
+using CriuPmem.Images;
 using CriuPmem.Remote;
 
 namespace CriuPmem.Engine.Restore;
@@ -204,7 +205,16 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
             calls.Batch.Clear();
             if (made.Errno == Errno.EEXIST && PidPatience.Wait(child.Pid, waited)) continue;
             if (made.Errno == Errno.EEXIST) throw PidPatience.InUse(child.Pid);
-            made.OrThrow("clone3", child.ToString());
+            if (made.Failed)
+            {
+                throw child.Fail(
+                    ErrorCode.SystemCall, $"it cannot be made by process {maker.Tid} with its number (clone3)",
+                    made.Errno == Errno.EAGAIN ? "Raise the limits on processes (ulimit -u, pids.max of the control group, kernel.pid_max)"
+                        : made.Errno == Errno.EINVAL ? $"Numbers must be below kernel.pid_max; if this one is, {ImageKind.Pstree.FileName()} is damaged: restore from another snapshot"
+                        : null,
+                    errno: made.Errno);
+            }
+
             break;
         }
 
@@ -256,7 +266,15 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
         foreach (RestoreProcess process in _born.OrderBy(process => process.GroupId == process.Pid ? 0 : 1))
         {
             int present = process.Proc.Stat()?.GroupId ?? 0;
-            if (present != process.GroupId) Call(process, "setpgid", SyscallNumber.setpgid, 0, process.GroupId);
+            if (present == process.GroupId) continue;
+            var calls = new RemoteCalls(process.Space, process.Leader.Task);
+            int joining = calls.Try(SyscallNumber.setpgid, 0, process.GroupId);
+            SysResult joined = calls.RunAndKeep().Result(joining);
+            calls.Batch.Clear();
+            if (!joined.Failed) continue;
+            throw process.Fail(
+                ErrorCode.ImageDamaged, $"it cannot join process group {process.GroupId} in session {process.SessionId}",
+                $"No such group can have been saved: {ImageKind.Pstree.FileName()} is damaged, restore from another snapshot", errno: joined.Errno);
         }
     }
 

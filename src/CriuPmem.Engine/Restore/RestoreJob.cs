@@ -16,6 +16,8 @@ public static class RestoreJob
     private static RestoreResult Execute(RestoreOptions options)
     {
         var watch = new StopwatchLap();
+        PutInOrder(options);
+        using var reading = DirectoryLock.Take(options.ImagesDirectoryFd, options.ImagesDirectory, exclusive: false);
         var reader = new SnapshotReader(options.ImagesDirectoryFd, options.ImagesDirectory);
         SnapshotContents contents = SnapshotContents.Load(reader);
         SnapshotValidator.Check(contents, options.ImagesDirectory);
@@ -30,6 +32,8 @@ public static class RestoreJob
         Hook(options, "post-restore", context.Root.Pid);
         // By then the restore has been agreed to: what these two answer changes nothing (criu(8)).
         _ = options.OnHook("pre-resume", context.Root.Pid);
+        Interruption.Check();
+        Interruption.Hold();
         tree.Commit();
         _ = options.OnHook("post-resume", context.Root.Pid);
         var stats = new RestoreStatsEntry
@@ -51,8 +55,24 @@ public static class RestoreJob
         };
     }
 
+    /// <summary>A dump that died while it replaced one snapshot by another left a directory without inventory: one of the two is whole.</summary>
+    private static void PutInOrder(RestoreOptions options)
+    {
+        if (!SnapshotSwap.NeedsRecovery(options.ImagesDirectoryFd)) return;
+        using var alone = DirectoryLock.Take(options.ImagesDirectoryFd, options.ImagesDirectory, exclusive: true);
+        SnapshotSwap.Recover(options.ImagesDirectoryFd, sync: true, (action, name, errno) => new CheckpointException(
+            ErrorCode.ImagesDirectory, $"cannot {action} {name}, to bring a snapshot into order whose dump was cut off")
+        {
+            Object = options.ImagesDirectory,
+            Errno = errno,
+            Remedy = "Make the directory writable, or copy it to where it is",
+        });
+    }
+
     private static void Hook(RestoreOptions options, string name, int pid)
     {
-        if (!options.OnHook(name, pid)) throw new CheckpointException(ErrorCode.ActionRefused, $"the {name} action said no") { Pid = pid };
+        bool agreed = options.OnHook(name, pid);
+        Interruption.Check(); // a Ctrl-C ends the action too
+        if (!agreed) throw new CheckpointException(ErrorCode.ActionRefused, $"the {name} action said no") { Pid = pid };
     }
 }

@@ -70,8 +70,8 @@ internal sealed class RestoreProcess(RestoreContext context, PstreeEntry entry, 
     public override string ToString() => $"{Name} ({Pid})";
 
     /// <summary>An exception about this process.</summary>
-    public CheckpointException Fail(ErrorCode code, string cause, string? remedy = null, string? what = null) =>
-        new(code, cause) { Pid = Pid, ProcessName = Name, Object = what, Remedy = remedy };
+    public CheckpointException Fail(ErrorCode code, string cause, string? remedy = null, string? what = null, Errno errno = Errno.None) =>
+        new(code, cause) { Pid = Pid, ProcessName = Name, Object = what, Remedy = remedy, Errno = errno };
 
     /// <inheritdoc />
     public void Dispose()

@@ -129,6 +129,7 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
     /// <summary>The state of process and threads, the most restrictive last.</summary>
     private void Equip(RestoreProcess process)
     {
+        MemoryRestore.Seal(process); // all children are born, and no filter is in force yet
         var calls = new RemoteCalls(process.Space, process.Leader.Task);
         if (process.Children.Exists(child => child.IsZombie) || _births!.HadHelpers(process)) Zombie.ForgetSignal(calls);
         foreach (Resources.TaskState state in TaskStates.OfProcess) state.Restore(calls, process.Leader);

@@ -530,6 +530,7 @@ internal static partial class MessageSchemas
             F(9, "madv", K.UInt64),
             F(10, "fdflags", K.UInt32),
             F(1000, "lock_on_fault", K.Bool),
+            F(1001, "sealed", K.Bool),
         }),
         // 48
         new MessageSchema("PagemapHead", typeof(CriuPmem.Images.Messages.PagemapHead), new FieldSchema[]

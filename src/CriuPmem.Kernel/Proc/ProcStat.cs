@@ -39,6 +39,9 @@ internal sealed record ProcStat
     /// <summary>True for a kernel thread (PF_KTHREAD).</summary>
     public bool IsKernelThread => (Flags & 0x0020_0000) != 0;
 
+    /// <summary>True for a task that is on its way out (PF_EXITING): it runs no more of the program's code.</summary>
+    public bool IsExiting => (Flags & 0x4) != 0;
+
     /// <summary>True for a thread that io_uring(7) made for requests that have to wait (PF_IO_WORKER): it never runs the program's code.</summary>
     public bool IsIoWorker => (Flags & 0x10) != 0;
 

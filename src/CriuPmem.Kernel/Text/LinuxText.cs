@@ -10,6 +10,10 @@ namespace CriuPmem.Kernel;
 /// </remarks>
 internal static class LinuxText
 {
+    // C0, DEL and C1 (which terminals take for the two characters ESC and a letter).
+    private static readonly SearchValues<char> s_controls = SearchValues.Create(
+        [.. Enumerable.Range(0, 0x20).Concat(Enumerable.Range(0x7F, 0x21)).Select(static c => (char)c)]);
+
     /// <summary>Bytes to text; never fails.</summary>
     public static string Decode(ReadOnlySpan<byte> bytes)
     {
@@ -68,5 +72,21 @@ internal static class LinuxText
         }
 
         return used;
+    }
+
+    /// <summary>Text as it may be shown: control characters, which could move a terminal's cursor or fake a line of a log, become \n, \x1b ….</summary>
+    public static string Printable(string text)
+    {
+        if (!text.AsSpan().ContainsAny(s_controls)) return text;
+        var shown = new StringBuilder(text.Length + 16);
+        foreach (char c in text)
+        {
+            if (c == '\n') shown.Append("\\n");
+            else if (c == '\t') shown.Append("\\t");
+            else if (s_controls.Contains(c)) shown.Append("\\x").Append(((int)c).ToString("x2", System.Globalization.CultureInfo.InvariantCulture));
+            else shown.Append(c);
+        }
+
+        return shown.ToString();
     }
 }

@@ -33,9 +33,22 @@ internal static class EngineRun
         live.Check($"after a dump that failed with {code}");
     }
 
+    /// <summary>Writes an action script that does something at one stage.</summary>
+    /// <returns>Its path.</returns>
+    public static string Script(LiveTree live, string stage, string command)
+    {
+        string script = Path.Combine(live.Home, $"script.{stage}");
+        File.WriteAllText(script, $"#!/bin/sh\n[ \"$CRTOOLS_SCRIPT_ACTION\" = {stage} ] || exit 0\n{command}\n");
+        File.SetUnixFileMode(script, (UnixFileMode)0x1ED);
+        return script;
+    }
+
     /// <summary>Starts our engine, kills it after a while, and tells whether it had ended by itself.</summary>
     /// <returns>The exit code when it was faster; null when it was killed.</returns>
-    public static int? Kill(TimeSpan after, params string[] arguments)
+    public static int? Kill(TimeSpan after, params string[] arguments) => Signal("KILL", after, arguments);
+
+    /// <summary>As <see cref="Kill"/>, with a signal by name; null when the engine was ended by it at once.</summary>
+    public static int? Signal(string signal, TimeSpan after, params string[] arguments)
     {
         var start = new ProcessStartInfo(Engine.Ours.Program)
         {
@@ -50,8 +63,14 @@ internal static class EngineRun
         var clock = Stopwatch.StartNew();
         while (clock.Elapsed < after && !process.HasExited)
             Thread.SpinWait(100);
-        process.Kill();
-        process.WaitForExit();
+        if (signal == "KILL") process.Kill();
+        else if (!process.HasExited) Command.Run("/bin/kill", [$"-{signal}", $"{process.Id}"], Engine.Limit);
+        if (!process.WaitForExit(Engine.Limit))
+        {
+            process.Kill();
+            throw new TimeoutException($"criu-pmem does not end after SIG{signal}");
+        }
+
         return process.ExitCode == 137 ? null : process.ExitCode;
     }
 

@@ -29,6 +29,38 @@ public sealed class OptionTests
     public void UnknownCommand_IsAnsweredWithTheRightOne(string command, string expected) =>
         EngineRun.Refuses([command], "CP1006", expected);
 
+    [Theory]
+    [InlineData("leave-running=no", false)]
+    [InlineData("leave-running=off", false)]
+    [InlineData("leave-running=1", true)]
+    [InlineData("leave-running", true)]
+    [InlineData("leave-running=YES", true)]
+    [InlineData("no-leave-running", false)]
+    public void ConfigurationFile_Flag_HasItsValue(string line, bool stays)
+    {
+        using var live = new LiveWorkload(Workload.Named("mem_brk"));
+        string images = live.NewImages("images"), config = Path.Combine(live.Home, "conf");
+        File.WriteAllText(config, line + "\n");
+        List<int> tree = live.Processes();
+        Assert.Equal(0, EngineRun.Run("dump", "--config", config, "-t", $"{live.Pid}", "-D", images).ExitCode);
+        if (!stays)
+        {
+            ProcessTable.WaitGone(tree, TimeSpan.FromSeconds(10), "dump");
+            live.Restore(Engine.Ours, images);
+        }
+
+        live.Check("after a dump");
+        live.Stop();
+    }
+
+    [Fact]
+    public void ConfigurationFile_FlagWithAnotherValue_IsRefused()
+    {
+        string config = Path.Combine(Machine.Scratch, "conf.maybe");
+        File.WriteAllText(config, "leave-running=maybe\n");
+        EngineRun.Refuses(["dump", "--config", config, "-t", "1"], "CP1006", "maybe", "neither yes nor no");
+    }
+
     /// <summary>Every option in the peer's own help is known to us: it works, or is refused in one line.</summary>
     [Fact]
     public void PeerOption_IsKnown()

@@ -46,7 +46,7 @@ public sealed class RestoreFailureTests
         using LiveWorkload live = Dumped("fd_regular", out string images, out string file);
         byte[] content = File.ReadAllBytes(file);
         File.AppendAllText(file, "one line more");
-        EngineRun.Refuses(["restore", "-d", "-D", images], "CP1402", file);
+        EngineRun.Refuses(["restore", "-d", "-D", images], "CP1402", file, $"truncate -s {content.Length}");
         live.ExpectGone("after a restore with another file");
         File.WriteAllBytes(file, content);
         Again(live, images);

@@ -1,4 +1,5 @@
 using CriuPmem.Images;
+using CriuPmem.Images.Messages;
 using CriuPmem.Kernel;
 
 namespace CriuPmem.Tests.Images;
@@ -45,6 +46,59 @@ internal sealed class ImagesDirectory : IDisposable
         }
 
         return directory;
+    }
+
+    /// <summary>What <see cref="WriteOld"/> leaves.</summary>
+    public static string[] OldNames { get; } = ["fs-1.img", "fs-2.img", "inventory.img", "mine.img", "parent", "stats-dump"];
+
+    /// <summary>The names of its files, without those of directories.</summary>
+    public string[] Names() => [.. Directory.GetFileSystemEntries(Path)
+        .Where(path => new FileInfo(path).LinkTarget is not null || File.Exists(path))
+        .Select(path => System.IO.Path.GetFileName(path)).Order(StringComparer.Ordinal)];
+
+    /// <summary>Makes a complete snapshot, with a parent, beside files of others.</summary>
+    public void WriteOld()
+    {
+        SnapshotWriter writer = Writer;
+        writer.Begin();
+        writer.LinkParent("../older");
+        for (int i = 1; i <= 2; i++) writer.WriteSingle(ImageKind.Fs, i, new FsEntry { CwdId = 1, RootId = 1 });
+        writer.Commit(new InventoryEntry { ImgVersion = 1 }, sync: false);
+        writer.Keep()();
+        File.WriteAllText(this["mine.img"], "no image");
+        File.WriteAllText(this["stats-dump"], "of the work directory");
+    }
+
+    /// <summary>Expects what <see cref="WriteOld"/> left, and nothing else.</summary>
+    public void ExpectOld()
+    {
+        Assert.Equal(OldNames, Names());
+        Assert.Empty(Directory.GetDirectories(Path).Where(path => new FileInfo(path).LinkTarget is null));
+        Assert.Equal("../older", new FileInfo(this["parent"]).LinkTarget);
+        Assert.Equal(1u, Reader.ReadSingle<InventoryEntry>(ImageKind.Inventory).ImgVersion);
+        Assert.Equal(1u, Reader.ReadSingle<FsEntry>(ImageKind.Fs, 1).CwdId);
+    }
+
+    /// <summary>Does work on a writer that dies after a number of renamings; true when it ended before that.</summary>
+    public bool CutOff(int renamings, Action<SnapshotWriter> work)
+    {
+        SnapshotSwap.BeforeMove = () =>
+        {
+            if (renamings-- == 0) throw new OperationCanceledException();
+        };
+        try
+        {
+            work(Writer);
+            return true;
+        }
+        catch (OperationCanceledException)
+        {
+            return false;
+        }
+        finally
+        {
+            SnapshotSwap.BeforeMove = null;
+        }
     }
 
     public void Dispose()

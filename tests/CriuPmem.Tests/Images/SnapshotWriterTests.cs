@@ -78,18 +78,81 @@ public sealed class SnapshotWriterTests
         }).QuickCheckThrowOnFailure();
 
     [Fact]
-    public void Commit_AfterBegin_LeavesInventoryLast()
+    public void Commit_EmptyDirectory_MakesInventoryLast()
     {
         using var images = new ImagesDirectory();
-        File.WriteAllText(images["inventory.img"], "old");
         SnapshotWriter writer = images.Writer;
         writer.Begin();
-        Assert.False(File.Exists(images["inventory.img"]));
         writer.WriteSingle(ImageKind.Fs, 1, new FsEntry { CwdId = 1, RootId = 1 });
         Assert.False(File.Exists(images["inventory.img"]));
         writer.Commit(new InventoryEntry { ImgVersion = 2 }, sync: true);
+        writer.Keep()();
         Assert.Equal(2u, images.Reader.ReadSingle<InventoryEntry>(ImageKind.Inventory).ImgVersion);
-        Assert.Equal(["fs-1.img", "inventory.img"], Directory.GetFiles(images.Path).Select(Path.GetFileName).Order());
+        Assert.Equal(["fs-1.img", "inventory.img"], images.Names());
+    }
+
+    [Fact]
+    public void Commit_SnapshotThere_ReplacesAllOfItAndNothingElse()
+    {
+        using var images = new ImagesDirectory();
+        images.WriteOld();
+        SnapshotWriter writer = images.Writer;
+        writer.Begin();
+        writer.WriteSingle(ImageKind.Fs, 1, new FsEntry { CwdId = 9, RootId = 9 });
+        writer.LinkParent("../newer");
+        Assert.Equal(ImagesDirectory.OldNames, images.Names());
+        writer.Commit(new InventoryEntry { ImgVersion = 2 }, sync: true);
+        writer.Keep()();
+        Assert.Equal(["fs-1.img", "inventory.img", "mine.img", "parent", "stats-dump"], images.Names());
+        Assert.Equal(9u, images.Reader.ReadSingle<FsEntry>(ImageKind.Fs, 1).CwdId);
+        Assert.Equal("../newer", new FileInfo(images["parent"]).LinkTarget);
+        Assert.Empty(Directory.GetDirectories(images.Path));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Abandon_SnapshotThere_StaysAsItWas(bool committed)
+    {
+        using var images = new ImagesDirectory();
+        images.WriteOld();
+        SnapshotWriter writer = images.Writer;
+        writer.Begin();
+        writer.WriteSingle(ImageKind.Fs, 1, new FsEntry { CwdId = 9, RootId = 9 });
+        writer.WriteSingle(ImageKind.Fs, 3, new FsEntry { CwdId = 9, RootId = 9 });
+        if (committed) writer.Commit(new InventoryEntry { ImgVersion = 2 }, sync: true);
+        writer.Abandon();
+        images.ExpectOld();
+    }
+
+    /// <summary>The engine dies after any number of calls that change the directory: one of the two sets is there, and whole.</summary>
+    [Fact]
+    public void Recover_CutOffAnywhere_LeavesOneWholeSet()
+    {
+        var seen = new HashSet<uint>();
+        for (int calls = 0; ; calls++)
+        {
+            using var images = new ImagesDirectory();
+            images.WriteOld();
+            bool ended = images.CutOff(calls, writer =>
+            {
+                writer.Begin();
+                writer.WriteSingle(ImageKind.Fs, 1, new FsEntry { CwdId = 9, RootId = 9 });
+                writer.WriteSingle(ImageKind.Fs, 3, new FsEntry { CwdId = 9, RootId = 9 });
+                writer.Commit(new InventoryEntry { ImgVersion = 2 }, sync: true);
+                writer.Keep()();
+            });
+            SnapshotSwap.Recover(images.Fd, true, (action, name, errno) => new CheckpointException(ErrorCode.Internal, $"{action} {name}: {errno}"));
+            uint version = images.Reader.ReadSingle<InventoryEntry>(ImageKind.Inventory).ImgVersion;
+            seen.Add(version);
+            if (version == 1) images.ExpectOld();
+            else Assert.Equal(["fs-1.img", "fs-3.img", "inventory.img", "mine.img", "stats-dump"], images.Names());
+            Assert.Equal(version == 1 ? 1u : 9u, images.Reader.ReadSingle<FsEntry>(ImageKind.Fs, 1).CwdId);
+            Assert.Empty(Directory.GetDirectories(images.Path));
+            if (ended) break;
+        }
+
+        Assert.Equal([1, 2], seen.Order());
     }
 
     [Fact]
@@ -119,11 +182,27 @@ public sealed class SnapshotWriterTests
     }
 
     [Fact]
+    public void Create_NoRegularFile_IsRefusedAtOnce()
+    {
+        using var images = new ImagesDirectory();
+        using (var mkfifo = System.Diagnostics.Process.Start("mkfifo", images["files.img"])) mkfifo.WaitForExit();
+        foreach (bool readable in (bool[])[false, true])
+        {
+            var refused = Assert.Throws<CheckpointException>(() => readable
+                ? images.Writer.OpenRaw(ImageKind.Files, 0, truncate: true)
+                : images.Writer.Create(ImageKind.Files).LengthBytes);
+            Assert.Equal(ErrorCode.ImagesDirectory, refused.Code);
+            Assert.Contains("files.img", refused.Message, StringComparison.Ordinal);
+            Assert.Contains("no regular file", refused.Message, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
     public void Write_FullDevice_SaysNoSpaceWithFileAndSizes()
     {
         // /dev/full answers every write with ENOSPC (full(4)).
         using var images = new ImagesDirectory();
-        int full = ImageFileCalls.OpenToWrite(-100, "/dev/full", truncate: false, readable: false).Value;
+        int full = Sys.OpenAt(-100, "/dev/full", 1).Value;
         var writer = new ImageWriter(images.Writer, ImageKind.Fs, "fs-1.img", full);
         writer.Add(new FsEntry { CwdId = 1, RootId = 1 });
         var failed = Assert.Throws<CheckpointException>(writer.Dispose);

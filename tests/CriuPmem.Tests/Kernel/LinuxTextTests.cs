@@ -35,4 +35,10 @@ public sealed class LinuxTextTests
 
     [Fact]
     public void EncodeZ_Text_EndsInZero() => Assert.Equal("/tmp\0"u8.ToArray(), LinuxText.EncodeZ("/tmp"));
+
+    [Theory]
+    [InlineData("/tmp/größe ☃", "/tmp/größe ☃")]
+    [InlineData("a\n(00.1) Error: b", "a\\n(00.1) Error: b")]
+    [InlineData("\u001b[31m\u0007\t\u007f\u009b", "\\x1b[31m\\x07\\t\\x7f\\x9b")]
+    public void Printable_ControlCharacters_AreWrittenOut(string text, string shown) => Assert.Equal(shown, LinuxText.Printable(text));
 }

@@ -13,8 +13,10 @@ internal sealed record CommandSpec(string Name, string Help, string? Instead = n
     public static CommandSpec Restore { get; } = new("restore", "bring a saved process tree back");
 
     /// <summary>pre-dump.</summary>
+    public static CommandSpec PreDump { get; } = new("pre-dump", "save the memory of a process tree while it runs, ahead of a dump");
 
     /// <summary>dedup.</summary>
+    public static CommandSpec Dedup { get; } = new("dedup", "free the pages of earlier snapshots that the one in DIR of -D has saved anew");
 
     /// <summary>check.</summary>
     public static CommandSpec Check { get; } = new("check", "tell whether this kernel has what dump and restore need");

@@ -28,6 +28,7 @@ internal static class Application
                 "pre-dump" => DumpCommand.Run(given, reporter, preDump: true),
                 "dedup" => DedupCommand.Run(given, reporter),
                 "restore" => RestoreCommand.Run(given, reporter),
+                "cpuinfo dump" or "cpuinfo check" => CpuInfoCommand.Run(given, reporter),
                 _ => CheckCommand.Run(given, reporter),
             };
         }
@@ -55,7 +56,7 @@ internal static class Application
 
     private static int Help(Words words)
     {
-        CommandSpec? command = words.Plain.Count == 0 ? null : CommandSpec.Find(words.Plain[0]);
+        CommandSpec? command = words.Plain.Count == 0 ? null : CommandSpec.Find(words.Plain);
         // Without any argument it is a mistake, as with the peer.
         return words.Has(OptionCatalog.Help)
             ? Print(StandardOutput, HelpText.Build(command, Terminal.WantsColour(StandardOutput)), 0)

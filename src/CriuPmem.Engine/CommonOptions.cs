@@ -33,6 +33,9 @@ public abstract class CommonOptions
     /// <summary>Which CPU features are compared (--cpu-cap).</summary>
     public CpuCapability CpuCapability { get; set; } = CpuCapability.Default;
 
+    /// <summary>The user named the CPU features to compare: then their image must be there.</summary>
+    public bool CpuCapabilityGiven { get; set; }
+
     /// <summary>Resources that stay outside: file[mnt_id:inode], tty[rdev:dev], unix[inode] (--external).</summary>
     public IList<string> External { get; } = [];
 

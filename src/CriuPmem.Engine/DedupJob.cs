@@ -7,8 +7,6 @@ namespace CriuPmem.Engine;
 /// <remarks>Holes take their place (fallocate(2)): the earlier snapshots cannot be restored by themselves afterwards.</remarks>
 public static class DedupJob
 {
-    private const int FALLOC_FL_KEEP_SIZE = 1, FALLOC_FL_PUNCH_HOLE = 2;
-
     /// <summary>Frees what the snapshot in a directory replaces; returns how many bytes.</summary>
     /// <param name="imagesDirectoryFd">The directory of the newest snapshot.</param>
     /// <param name="imagesDirectory">Its name for messages.</param>
@@ -84,8 +82,7 @@ public static class DedupJob
     {
         PagesSource source = pages.Files[run.File];
         if (files[run.File] < 0) files[run.File] = source.OpenToPunch();
-        SysResult punched = Syscall.Invoke(
-            SyscallNumber.fallocate, files[run.File], FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (long)(run.Offset + (from - run.Start)), (long)(to - from));
+        SysResult punched = ImageFileCalls.PunchHole(files[run.File], (long)(run.Offset + (from - run.Start)), (long)(to - from));
         if (!punched.Failed) return;
         throw new CheckpointException(ErrorCode.ImagesDirectory, "pages of an earlier snapshot cannot be freed")
         {

@@ -18,8 +18,17 @@ public sealed class DumpOptions : CommonOptions
     /// <summary>The snapshot that this one continues, as a path from the images directory; null when it stands alone (--prev-images-dir).</summary>
     public string? PreviousImages { get; set; }
 
+    /// <summary>Copy memory while the tree runs (--live, --no-live); null where that is worthwhile.</summary>
+    public bool? Live { get; set; }
+
+    /// <summary>Somebody acts at the hooks, and may count on the tree standing still at post-dump.</summary>
+    public bool HasHooks { get; set; }
+
     /// <summary>Free the pages of earlier snapshots that are saved anew (--auto-dedup).</summary>
     public bool AutoDedup { get; set; }
+
+    /// <summary>Datagram sockets may be connected to UNIX sockets outside of the tree (--ext-unix-sk).</summary>
+    public bool ExternalUnixSockets { get; set; }
 
     /// <summary>Sync images to the medium before success is reported (on by default).</summary>
     public bool Sync { get; set; } = true;

@@ -1,6 +1,5 @@
 using CriuPmem.Engine.Dump;
 using CriuPmem.Engine.Memory;
-using CriuPmem.Engine.Resources;
 using CriuPmem.Images;
 using CriuPmem.Images.Messages;
 using CriuPmem.Remote;
@@ -38,14 +37,14 @@ public static class PreDumpJob
             tree = FrozenTree.Freeze(options.Pid, options.TimeoutSeconds, options.Log);
             long freezing = watch.Lap();
             earlier?.TakeTrackers(tree, options.Log);
-            List<DumpProcess> owners = Prepare(tree);
+            List<DumpProcess> owners = MemoryTracking.Begin(tree);
             tree.Release(FinalState.Running);
             long frozen = watch.Lap();
             // What is protected anew counts from this round on, and would be missing in any other that followed the same one.
             TrackingHolder.End(earlier?.Tracking);
             var plans = owners.ConvertAll(process => (process, Plan: memory.Plan(process, earlier?.PagesOf(process), protect: true, running: true)));
             watch.Lap();
-            Pause(options);
+            MemoryTracking.Pause(options);
             frozen += watch.Lap();
             foreach ((DumpProcess process, PagePlan plan) in plans) memory.Save(process, plan, running: true);
             long copied = watch.Lap();
@@ -78,43 +77,6 @@ public static class PreDumpJob
         {
             tree?.Dispose();
         }
-    }
-
-    /// <summary>Has every address space tracked; returns one process of each.</summary>
-    private static List<DumpProcess> Prepare(FrozenTree tree)
-    {
-        var objects = new SharedObjects();
-        var owners = new List<DumpProcess>();
-        foreach (DumpProcess process in tree.Processes)
-        {
-            if (process.IsZombie) continue;
-            objects.Identify(process);
-            process.MemoryOwner = objects.FirstWithSame(process, SharedObjects.Kind.Memory);
-            if (process.MemoryOwner is not null) continue;
-            foreach (DumpThread thread in process.Threads)
-            {
-                thread.MakeReady();
-                RestartableSequence.StepOut(thread);
-                InterruptedCall.Rearm(thread);
-            }
-
-            process.Space = RemoteEntry.Open(process);
-            process.Tracker ??= WriteTracker.TryCreate(process) ?? throw process.Fail(
-                ErrorCode.KernelFeature, "its memory cannot be tracked: the kernel lacks asynchronous write protection, or the process has no descriptor left",
-                "Use Linux 6.7 or newer, or take a full dump without --track-mem");
-            AddressSpaceDump.Outline(process);
-            process.Tracker.Register(process);
-            owners.Add(process);
-        }
-
-        return owners;
-    }
-
-    /// <summary>Every thread passes through a stop.</summary>
-    private static void Pause(DumpOptions options)
-    {
-        using FrozenTree tree = FrozenTree.Freeze(options.Pid, options.TimeoutSeconds, options.Log);
-        tree.Release(FinalState.Running);
     }
 
     private static void CheckAlive(DumpProcess root)

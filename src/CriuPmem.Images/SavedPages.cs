@@ -21,4 +21,15 @@ internal sealed record SavedPages(IReadOnlyList<PagesSource> Files, IReadOnlyLis
 
         return low;
     }
+
+    /// <summary>The parts of runs that lie between two addresses.</summary>
+    public IEnumerable<SavedRun> Slice(ulong start, ulong end)
+    {
+        for (int i = FirstAbove(start); i < Runs.Count && Runs[i].Start < end; i++)
+        {
+            SavedRun run = Runs[i];
+            ulong from = Math.Max(start, run.Start), to = Math.Min(end, run.End);
+            yield return run with { Start = from, LengthBytes = to - from, Offset = run.Offset + (from - run.Start) };
+        }
+    }
 }

@@ -78,7 +78,7 @@ internal sealed class SnapshotChain : IDisposable
         int file = files.Count;
         files.Add(new PagesSource(_layers[layer], map.Head.PagesId));
         var runs = new List<SavedRun>(map.Entries.Count);
-        List<SavedRun>? older = null;
+        SavedPages? older = null;
         ulong offset = 0, last = 0;
         foreach (PagemapEntry entry in map.Entries)
         {
@@ -102,35 +102,25 @@ internal sealed class SnapshotChain : IDisposable
         return runs;
     }
 
-    private List<SavedRun> Older(ImageKind kind, long id, int layer, List<PagesSource> files)
+    private SavedPages Older(ImageKind kind, long id, int layer, List<PagesSource> files)
     {
         if (layer + 1 >= _layers.Count) throw _layers[layer].Damaged(kind.FileName(id), "pages in a parent snapshot, to which no \"parent\" leads");
         using ImageReader image = _layers[layer + 1].Open(kind, id);
-        return Resolve(kind, id, Pagemap.Read(image), layer + 1, files);
+        return new SavedPages(files, Resolve(kind, id, Pagemap.Read(image), layer + 1, files));
     }
 
-    private void Take(List<SavedRun> older, ulong start, ulong bytes, List<SavedRun> runs, ImageKind kind, long id, int layer)
+    private void Take(SavedPages older, ulong start, ulong bytes, List<SavedRun> runs, ImageKind kind, long id, int layer)
     {
-        int low = 0, high = older.Count;
-        while (low < high)
+        ulong at = start;
+        foreach (SavedRun part in older.Slice(start, start + bytes))
         {
-            int middle = (low + high) / 2;
-            if (older[middle].End <= start) low = middle + 1;
-            else high = middle;
+            if (part.Start != at) break;
+            runs.Add(part);
+            at = part.End;
         }
 
-        for (ulong at = start, end = start + bytes; at < end;)
-        {
-            if (low == older.Count || older[low].Start > at)
-            {
-                throw _layers[layer + 1].Damaged(kind.FileName(id), $"the page at 0x{at:x} is missing, which a later snapshot leaves to this one");
-            }
-
-            SavedRun from = older[low++];
-            ulong stop = Math.Min(end, from.End);
-            runs.Add(new SavedRun(at, stop - at, from.Flags, from.File, from.Offset + (at - from.Start)));
-            at = stop;
-        }
+        if (at == start + bytes) return;
+        throw _layers[layer + 1].Damaged(kind.FileName(id), $"the page at 0x{at:x} is missing, which a later snapshot leaves to this one");
     }
 
     private static void CheckLength(PagesSource file, ulong neededBytes)

@@ -74,6 +74,9 @@ internal sealed class SnapshotContents
     /// <summary>cgroup.img; null if it is not there.</summary>
     public CgroupEntry? Cgroup { get; set; }
 
+    /// <summary>cpuinfo.img; null if it is not there.</summary>
+    public CpuinfoEntry? Cpuinfo { get; set; }
+
     /// <summary>True if the snapshot continues an older one ("parent").</summary>
     public bool HasParent { get; set; }
 
@@ -98,6 +101,7 @@ internal sealed class SnapshotContents
             Seccomp = ReadSingleIfPresent<SeccompEntry>(reader, ImageKind.Seccomp),
             TimeNs = reader.LengthOf(ImageKind.TimeNs, 0) < 0 ? null : reader.ReadSingle<TimensEntry>(ImageKind.TimeNs, 0),
             Cgroup = ReadSingleIfPresent<CgroupEntry>(reader, ImageKind.Cgroup),
+            Cpuinfo = ReadSingleIfPresent<CpuinfoEntry>(reader, ImageKind.Cpuinfo),
             HasParent = reader.HasParent(),
         };
         LoadQueues(reader, ImageKind.PipesData, PipeDataEntry.Parser, contents.PipesData, data => data.Bytes);

@@ -92,9 +92,30 @@ internal sealed partial class SnapshotValidator
             Add(file, index, $"a socket name of {socket.Name.Length} bytes");
         }
 
+        if (entry.Isk is { } inet) CheckInet(file, index, inet);
         if (entry.Reg is { } regular && (regular.Name.Length is 0 or > 4096 || regular.Name.Contains((byte)0)))
         {
             Add(file, index, $"a path of {regular.Name.Length} bytes, or with a zero in it");
+        }
+    }
+
+    private void CheckInet(string file, int index, InetSkEntry socket)
+    {
+        foreach (MulticastEntry group in socket.Groups)
+        {
+            if (group.Group.Length is not (4 or 16) || group.Sources.Any(source => source.Length != group.Group.Length))
+            {
+                Add(file, index, $"a multicast group of {group.Group.Length} bytes, or sources of another length");
+            }
+        }
+
+        // struct sockaddr_in, struct sockaddr_in6; the largest datagram there is.
+        foreach (DatagramEntry datagram in socket.Datagrams)
+        {
+            if (datagram.Sender.Length is not (16 or 28) || datagram.Data.Length > ushort.MaxValue || datagram.Destination.Length is not (0 or 4 or 16))
+            {
+                Add(file, index, $"a datagram of {datagram.Data.Length} bytes with addresses of {datagram.Sender.Length} and {datagram.Destination.Length}");
+            }
         }
     }
 

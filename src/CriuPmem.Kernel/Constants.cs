@@ -99,7 +99,7 @@ internal static class Constants
     public const int SO_ATTACH_FILTER = 26, SO_GET_FILTER = 26, SO_TIMESTAMP = 29, SO_ACCEPTCONN = 30, SO_SNDBUFFORCE = 32;
     public const int SO_RCVBUFFORCE = 33, SO_PASSSEC = 34, SO_TIMESTAMPNS = 35, SO_MARK = 36, SO_PROTOCOL = 38, SO_DOMAIN = 39;
     public const int SO_PEEK_OFF = 42, SO_BUF_LOCK = 72, SO_PASSPIDFD = 76;
-    public const int IPPROTO_IP = 0, IPPROTO_TCP = 6, IPPROTO_UDP = 17, IPPROTO_IPV6 = 41, SOL_NETLINK = 270;
+    public const int IPPROTO_IP = 0, IPPROTO_TCP = 6, IPPROTO_UDP = 17, IPPROTO_UDPLITE = 136, IPPROTO_IPV6 = 41, SOL_NETLINK = 270;
     public const int IP_TOS = 1, IP_TTL = 2, IP_PKTINFO = 8, IP_FREEBIND = 15, IPV6_V6ONLY = 26;
     public const int TCP_NODELAY = 1, TCP_CORK = 3, TCP_KEEPIDLE = 4, TCP_KEEPINTVL = 5, TCP_KEEPCNT = 6, TCP_INFO = 11;
     public const int SHUT_RD = 0, SHUT_WR = 1, SHUT_RDWR = 2, MSG_CTRUNC = 8;

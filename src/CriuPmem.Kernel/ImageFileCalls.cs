@@ -16,6 +16,10 @@ internal static unsafe class ImageFileCalls
     public static SysResult OpenToRead(int directoryFd, string name) =>
         Open(directoryFd, name, CloseOnExec | NonBlocking, 0);
 
+    /// <summary>Frees a part of a file, which becomes a hole (fallocate(2)).</summary>
+    public static SysResult PunchHole(int fd, long offset, long lengthBytes) =>
+        Syscall.Invoke(SyscallNumber.fallocate, fd, 3, offset, lengthBytes); // FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE
+
     /// <summary>symlinkat(2).</summary>
     public static SysResult MakeLink(string target, int directoryFd, string name)
     {

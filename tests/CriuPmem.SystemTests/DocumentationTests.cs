@@ -15,7 +15,7 @@ public sealed class DocumentationTests
         string text = File.ReadAllText(Path.Combine(Machine.Top, "docs", document)).Replace(@"\-", "-", StringComparison.Ordinal);
         IEnumerable<string> told = Regex.Matches(text, pattern, RegexOptions.Multiline).Select(match => match.Groups[1].Value);
         Assert.Equal(HelpOptions().Order(StringComparer.Ordinal), told.Order(StringComparer.Ordinal));
-        foreach (string command in (string[])["dump", "restore", "check"])
+        foreach (string command in (string[])["dump", "restore", "pre-dump", "dedup", "check"])
             Assert.Matches($@"(?m)^(\.B {command}|\| `{command}`)", text);
     }
 

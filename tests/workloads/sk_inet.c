@@ -1,6 +1,7 @@
 // TCP servers, bound and unbound TCP sockets, UDP sockets connected and not, IPv4 and IPv6, with their options; a route
 // netlink socket. Everything is used again afterwards.
 #include "sockets.h"
+#include <linux/filter.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 
@@ -8,6 +9,12 @@ static int server4, server6, bound, unbound, udp_server, udp_client, udp6, reuse
 static struct sockaddr_in server4_name, bound_name, udp_name;
 static struct sockaddr_in6 server6_name, udp6_name;
 static int sent_buffer;
+static struct sock_filter filter[] = {
+    BPF_STMT(BPF_LD | BPF_W | BPF_LEN, 0),
+    BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 4, 0, 1),
+    BPF_STMT(BPF_RET | BPF_K, 0xFFFF),
+    BPF_STMT(BPF_RET | BPF_K, 0),
+};
 
 static void expect_name(const char *what, int fd, const void *name, size_t size) {
     struct sockaddr_storage got;
@@ -57,6 +64,11 @@ static void check(void) {
         EXPECT_EQ("TCP_DEFER_ACCEPT", 3, option(server6, IPPROTO_TCP, TCP_DEFER_ACCEPT));
         EXPECT_EQ("TCP_USER_TIMEOUT", 4321, option(server6, IPPROTO_TCP, TCP_USER_TIMEOUT));
     }
+    struct sock_filter got[8];
+    socklen_t instructions = 8; // counted as such, not in bytes
+    EXPECT_EQ("SO_GET_FILTER", 0, getsockopt(udp6, SOL_SOCKET, SO_GET_FILTER, got, &instructions));
+    EXPECT_EQ("SO_GET_FILTER", 4, (int)instructions);
+    EXPECT(memcmp(filter, got, sizeof filter) == 0, "another filter");
     connect_once("IPv4 server", server4, &server4_name, sizeof server4_name);
     struct sockaddr_in6 loopback = server6_name;
     loopback.sin6_addr = in6addr_loopback;
@@ -116,6 +128,8 @@ int main(int argc, char **argv) {
     set_option(udp_client, SOL_SOCKET, SO_BROADCAST, 1);
     MUST(connect(udp_client, (struct sockaddr *)&udp_name, sizeof udp_name));
     udp6 = inet(AF_INET6, SOCK_DGRAM, &udp6_name, sizeof udp6_name, -1, 0);
+    struct sock_fprog program = {4, filter};
+    MUST(setsockopt(udp6, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program));
     struct sockaddr_in shared = {.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     for (int i = 0; i < 2; i++) {
         reuse[i] = inet(AF_INET, SOCK_STREAM, &shared, sizeof shared, SOL_SOCKET, SO_REUSEPORT);

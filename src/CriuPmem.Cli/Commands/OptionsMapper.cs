@@ -16,9 +16,12 @@ internal static class OptionsMapper
             Pid = given.Get(OptionCatalog.Tree),
             GhostLimitBytes = given.Get(OptionCatalog.GhostLimit),
             Sync = given.Get(OptionCatalog.Sync),
+            Live = given.Get(OptionCatalog.Live),
+            HasHooks = given.Get(OptionCatalog.ActionScript).Length > 0,
             TrackMemory = given.Get(OptionCatalog.TrackMemory),
             PreviousImages = given.Get(OptionCatalog.PreviousImages),
             AutoDedup = given.Get(OptionCatalog.AutoDedup),
+            ExternalUnixSockets = given.Has(OptionCatalog.ExtUnixSk),
             FinalState = given.Get(OptionCatalog.LeaveRunning) ? FinalState.Running
                 : given.Get(OptionCatalog.LeaveStopped) ? FinalState.Stopped
                 : FinalState.Killed,
@@ -72,6 +75,14 @@ internal static class OptionsMapper
         return options;
     }
 
+    /// <summary>The options of a look at CPU features.</summary>
+    public static CpuInfoOptions ToCpuInfo(Invocation given)
+    {
+        var options = new CpuInfoOptions();
+        FillCommon(options, given);
+        return options;
+    }
+
     private static void FillCommon(CommonOptions options, Invocation given)
     {
         options.UsePmem = given.Get(OptionCatalog.UsePmem);
@@ -81,6 +92,7 @@ internal static class OptionsMapper
         options.TcpClose = given.Get(OptionCatalog.TcpClose);
         options.FileValidation = given.Get(OptionCatalog.FileValidation);
         options.CpuCapability = given.Get(OptionCatalog.CpuCapability);
+        options.CpuCapabilityGiven = given.Has(OptionCatalog.CpuCapability);
         options.Unprivileged = given.Get(OptionCatalog.Unprivileged);
         options.TimeoutSeconds = given.Get(OptionCatalog.Timeout);
         foreach (string resource in given.Get(OptionCatalog.External))
@@ -88,6 +100,8 @@ internal static class OptionsMapper
             ExternalResource.Check(resource);
             options.External.Add(resource);
         }
+
+        foreach (string inode in given.Get(OptionCatalog.ExtUnixSk)) options.External.Add($"unix[{inode}]");
     }
 
     private static void RequireOpen(int fd, string argument)

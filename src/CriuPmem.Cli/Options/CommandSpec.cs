@@ -21,18 +21,30 @@ internal sealed record CommandSpec(string Name, string Help, string? Instead = n
     /// <summary>check.</summary>
     public static CommandSpec Check { get; } = new("check", "tell whether this kernel has what dump and restore need");
 
+    /// <summary>cpuinfo dump.</summary>
+    public static CommandSpec CpuInfoDump { get; } = new("cpuinfo dump", "write this CPU's features to cpuinfo.img in the images directory");
+
+    /// <summary>cpuinfo check.</summary>
+    public static CommandSpec CpuInfoCheck { get; } = new("cpuinfo check", "compare this CPU with the one in cpuinfo.img");
+
+    /// <summary>Its name in one word.</summary>
+    public string Token => Name.Replace(' ', '-');
+
+    /// <summary>How many words its name has.</summary>
+    public int WordCount => Name.Count(static c => c == ' ') + 1;
+
     /// <summary>Every command, those that are refused last.</summary>
     public static IReadOnlyList<CommandSpec> Every { get; } =
     [
-        Dump, Restore, Check, PreDump, Dedup,
+        Dump, Restore, Check, PreDump, Dedup, CpuInfoDump, CpuInfoCheck,
         new("page-server", "receiving pages from another machine", "Write the images to a directory with dump -D, and copy that."),
         new("lazy-pages", "serving memory on demand", "Use restore: it brings memory back before the program goes on."),
         new("service", "the RPC service", "Use dump and restore."),
         new("swrk", "the RPC worker", "Use dump and restore."),
-        new("cpuinfo", "writing and comparing CPU features", "Use --cpu-cap with dump and restore."),
         new("exec", "executing a system call in another process", "CRIU itself no longer offers it."),
     ];
 
-    /// <summary>The command of this name, or null.</summary>
-    public static CommandSpec? Find(string name) => Every.FirstOrDefault(command => command.Name == name);
+    /// <summary>The command that words begin with, or null.</summary>
+    public static CommandSpec? Find(IReadOnlyList<string> words) =>
+        Every.FirstOrDefault(command => command.Name == string.Join(' ', words.Take(command.WordCount)));
 }

@@ -43,7 +43,7 @@ internal sealed class Invocation
             };
         }
 
-        List<string> tokens = [command.Name, .. Canonical(options)];
+        List<string> tokens = [command.Token, .. Canonical(options)];
         ParseResult parsed = BuildRoot(command, options).Parse(tokens, new ParserConfiguration { ResponseFileTokenReplacer = null });
         if (parsed.Errors.Count > 0) throw new CheckpointException(ErrorCode.Usage, parsed.Errors[0].Message);
         return new Invocation(command, parsed, files.Warnings);
@@ -59,9 +59,14 @@ internal sealed class Invocation
             };
         }
 
-        CommandSpec? command = CommandSpec.Find(plain[0]);
+        CommandSpec? command = CommandSpec.Find(plain);
         if (command is null)
         {
+            if (plain[0] == "cpuinfo")
+            {
+                throw new CheckpointException(ErrorCode.Usage, "cpuinfo does one of two things") { Object = plain[0], Remedy = "Write cpuinfo dump or cpuinfo check." };
+            }
+
             string? near = Suggestion.For(plain[0], CommandSpec.Every.Select(static one => one.Name));
             throw new CheckpointException(ErrorCode.Usage, "no such command")
             {
@@ -70,12 +75,12 @@ internal sealed class Invocation
             };
         }
 
-        if (plain.Count > 1 && command.Instead is null)
+        if (plain.Count > command.WordCount && command.Instead is null)
         {
             throw new CheckpointException(ErrorCode.Usage, $"{command.Name} takes options only")
             {
-                Object = plain[1],
-                Remedy = Misplaced(plain[1]),
+                Object = plain[command.WordCount],
+                Remedy = Misplaced(plain[command.WordCount]),
             };
         }
 
@@ -97,13 +102,15 @@ internal sealed class Invocation
             last[one.Spec] = one;
         }
 
-        foreach (Occurrence one in options.Where(one => one.Spec.Repeatable)) yield return $"{one.Spec}={one.Value}";
+        foreach (Occurrence one in options.Where(one => one.Spec.Repeatable)) yield return $"{one.Spec}={Value(one)}";
         foreach (Occurrence one in last.Values.Where(one => !one.Spec.Repeatable))
         {
             if (one.Spec == OptionCatalog.Verbosity) yield return $"{one.Spec}={Verbosity(options)}";
             else if (one.Spec.Shape == ValueShape.Flag) yield return $"{one.Spec}={(one.Negated ? "false" : "true")}";
-            else yield return $"{one.Spec}={(string.IsNullOrEmpty(one.Value) ? "all" : one.Value)}";
+            else yield return $"{one.Spec}={Value(one)}";
         }
+
+        static string? Value(Occurrence one) => one.Spec.Shape == ValueShape.Optional && string.IsNullOrEmpty(one.Value) ? "all" : one.Value;
     }
 
     private static void RefuseUnlessTakenBack(OptionSpec spec, List<Occurrence> options)
@@ -135,7 +142,7 @@ internal sealed class Invocation
     private static Command BuildRoot(CommandSpec command, List<Occurrence> options)
     {
         var root = new Command("criu-pmem");
-        root.Subcommands.Add(new Command(command.Name, command.Help));
+        root.Subcommands.Add(new Command(command.Token, command.Help));
         foreach (OptionSpec spec in options.Select(static one => one.Spec).Distinct()) root.Options.Add(spec.Option);
         return root;
     }

@@ -9,7 +9,6 @@ internal static partial class OptionCatalog
     // A property of its own would be initialised before or after Every depending on the order of files: hence a method.
     private static OptionSpec[] NotBuilt =>
     [
-        Refused("ext-unix-sk", "leaving out UNIX sockets that are connected to outside", "Take both programs into the tree.", ValueShape.Optional, 'x'),
         Refused("page-server", "sending pages to a page server", Remote),
         Refused("address", "the page server", Remote, ValueShape.Required),
         Refused("port", "the page server", Remote, ValueShape.Required),

@@ -33,6 +33,15 @@ internal static partial class OptionCatalog
         Help = "save deleted files that are still open up to this size (bytes, or with K, M, G; default 1M)",
     };
 
+    /// <summary>--live, --no-live.</summary>
+    public static OptionSpec<bool?> Live { get; } = new()
+    {
+        Name = "live",
+        Group = OptionGroup.Dump,
+        Convert = static words => Values.Flag(words),
+        Help = "copy memory while the tree runs, and stand it still for the last of it only (with -R and more than 32 MiB by itself); --no-live does not",
+    };
+
     /// <summary>--track-mem.</summary>
     public static OptionSpec<bool> TrackMemory { get; } = Flag(OptionGroup.Dump, "track-mem", '\0',
         "tell from now on which memory is written, for the next snapshot of a chain (pre-dump does it by itself)");
@@ -143,6 +152,21 @@ internal static partial class OptionCatalog
     /// <summary>--external.</summary>
     public static OptionSpec<string[]> External { get; } = Texts(OptionGroup.Resources, "external", "RES",
         "RES stays outside the snapshot: file[mnt_id:inode], tty[rdev:dev] or unix[inode]");
+
+    /// <summary>-x.</summary>
+    public static OptionSpec<string[]> ExtUnixSk { get; } = new()
+    {
+        Name = "ext-unix-sk",
+        Short = 'x',
+        Shape = ValueShape.Optional,
+        ValueName = "INODE",
+        Group = OptionGroup.Resources,
+        Repeatable = true,
+        Convert = Values.Inodes,
+        Default = [],
+        Help = "UNIX datagram sockets may be connected to outside of the tree, and with INODE that socket of any type too; "
+            + "restore connects them to the same name again",
+    };
 
     /// <summary>-l.</summary>
     public static OptionSpec<bool> FileLocks { get; } = Flag(OptionGroup.Resources, "file-locks", 'l',
@@ -269,9 +293,9 @@ internal static partial class OptionCatalog
     public static IReadOnlyList<OptionSpec> Built { get; } =
     [
         ImagesDirectory, WorkDirectory, UsePmem, LeaveStopped, Timeout, ActionScript, Unprivileged,
-        Tree, LeaveRunning, TrackMemory, PreviousImages, AutoDedup, PreDumpMode, GhostLimit, Sync,
+        Tree, LeaveRunning, Live, TrackMemory, PreviousImages, AutoDedup, PreDumpMode, GhostLimit, Sync,
         RestoreDetached, RestoreSibling, PidFile, InheritFd, SkipFileRwxCheck,
-        ShellJob, External, FileLocks, LinkRemap, TcpClose, FileValidation, CpuCapability,
+        ShellJob, External, ExtUnixSk, FileLocks, LinkRemap, TcpClose, FileValidation, CpuCapability,
         All, Extra, Experimental, Feature,
         LogFile, Verbosity, LogPid, DisplayStats,
         Config, NoDefaultConfig, Close, Help, Version,

@@ -31,6 +31,10 @@ internal static class Values
     /// <summary>A descriptor of this process.</summary>
     public static int[] Descriptors(IReadOnlyList<string> words) => [.. words.Select(Descriptor)];
 
+    /// <summary>Inodes of sockets; "all" (no value) among them names none.</summary>
+    public static string[] Inodes(IReadOnlyList<string> words) => [.. words.Where(word => word != "all").Select(word =>
+        TryWhole(word, out _) ? word : throw new FormatException($"'{word}' is not an inode (a whole number, as in socket:[123])"))];
+
     /// <summary>A number of seconds.</summary>
     public static int Seconds(IReadOnlyList<string> words) =>
         TryWhole(words[^1], out long seconds) && seconds is >= 0 and <= int.MaxValue

@@ -9,15 +9,17 @@ internal static class HelpText
     private const int Columns = 80;
     private const int Indent = 28;
 
+    private static readonly string[] CpuInfo = [CommandSpec.CpuInfoDump.Name, CommandSpec.CpuInfoCheck.Name];
+
     private static readonly (OptionGroup Group, string Title, string[] Commands)[] Groups =
     [
-        (OptionGroup.Snapshot, "Snapshot", ["dump", "restore"]),
+        (OptionGroup.Snapshot, "Snapshot", ["dump", "restore", .. CpuInfo]),
         (OptionGroup.Dump, "Dump", ["dump"]),
         (OptionGroup.Restore, "Restore", ["restore"]),
-        (OptionGroup.Resources, "Resources of the tree (dump and restore)", ["dump", "restore"]),
+        (OptionGroup.Resources, "Resources of the tree (dump and restore)", ["dump", "restore", .. CpuInfo]),
         (OptionGroup.Check, "Check", ["check"]),
-        (OptionGroup.Log, "Log and statistics", ["dump", "restore", "check"]),
-        (OptionGroup.General, "General", ["dump", "restore", "check"]),
+        (OptionGroup.Log, "Log and statistics", ["dump", "restore", "check", .. CpuInfo]),
+        (OptionGroup.General, "General", ["dump", "restore", "check", .. CpuInfo]),
     ];
 
     /// <summary>The help for one command, or for all when <paramref name="command"/> is null.</summary>
@@ -30,7 +32,7 @@ internal static class HelpText
         {
             if (only is not null && !commands.Contains(only)) continue;
             Title(text, title, colour);
-            foreach (OptionSpec spec in OptionCatalog.Built.Where(spec => spec.Group == group)) Entry(text, Names(spec), spec.Help);
+            foreach (OptionSpec spec in OptionCatalog.Built.Where(spec => spec.Group == group && Matters(spec, only))) Entry(text, Names(spec), spec.Help);
         }
 
         text.Append('\n');
@@ -48,6 +50,11 @@ internal static class HelpText
         return text.Append("\ncriu-pmem --help tells all options, criu-pmem COMMAND --help those of one command.\n").ToString();
     }
 
+    /// <summary>CPU features have a directory, and nothing of a tree.</summary>
+    private static bool Matters(OptionSpec spec, string? only) => only is null || !CpuInfo.Contains(only) ||
+        spec.Group is OptionGroup.Log or OptionGroup.General || spec == OptionCatalog.ImagesDirectory || spec == OptionCatalog.WorkDirectory ||
+        (spec == OptionCatalog.CpuCapability && only == CommandSpec.CpuInfoCheck.Name);
+
     private static void WriteUsage(StringBuilder text, string? only, bool colour)
     {
         if (only is null)
@@ -57,6 +64,7 @@ internal static class HelpText
             text.Append("  criu-pmem dump -t PID -D DIR [option ...]\n");
             text.Append("  criu-pmem restore -D DIR [option ...]\n");
             text.Append("  criu-pmem check [--all | --feature NAME]\n");
+            text.Append("  criu-pmem cpuinfo dump|check -D DIR [--cpu-cap[=CAP]]\n");
             Title(text, "Commands", colour);
             foreach (CommandSpec one in CommandSpec.Every.Where(static one => one.Instead is null)) Entry(text, "  " + one.Name, one.Help);
             return;
@@ -66,6 +74,8 @@ internal static class HelpText
         {
             "dump" => "criu-pmem dump saves a process tree to a directory and ends it (or leaves it running, with -R).",
             "restore" => "criu-pmem restore brings a saved process tree back, with its pids.",
+            "cpuinfo dump" => "criu-pmem cpuinfo dump writes the features of this CPU to cpuinfo.img.",
+            "cpuinfo check" => "criu-pmem cpuinfo check tells whether what was saved with the CPU in cpuinfo.img can be restored on this one.",
             _ => "criu-pmem check tells whether this kernel has what dump and restore need.",
         });
         Title(text, "Usage", colour);
@@ -73,6 +83,8 @@ internal static class HelpText
         {
             "dump" => "  criu-pmem dump -t PID -D DIR [option ...]\n",
             "restore" => "  criu-pmem restore -D DIR [option ...]\n",
+            "cpuinfo dump" => "  criu-pmem cpuinfo dump -D DIR\n",
+            "cpuinfo check" => "  criu-pmem cpuinfo check -D DIR [--cpu-cap[=CAP]]\n",
             _ => "  criu-pmem check [--all | --feature NAME]\n",
         });
     }

@@ -8,8 +8,9 @@ namespace CriuPmem.Engine.Dump;
 internal sealed class DumpContext : IDisposable
 {
     /// <summary>Creates the context of one dump.</summary>
-    public DumpContext(DumpOptions options, FrozenTree tree, SnapshotWriter snapshot)
+    public DumpContext(DumpOptions options, FrozenTree tree, SnapshotWriter snapshot, PagesIds pagesIds)
     {
+        PagesIds = pagesIds;
         Options = options;
         Tree = tree;
         Snapshot = snapshot;
@@ -25,6 +26,7 @@ internal sealed class DumpContext : IDisposable
         Fifos = new PipeQueue(this, ImageKind.FifoData);
         Handles = new FileHandles(this);
         External = new ExternalFiles(this);
+        Multicast = new MulticastGroups();
     }
 
     /// <summary>What the user asked for.</summary>
@@ -72,6 +74,9 @@ internal sealed class DumpContext : IDisposable
     /// <summary>What is left outside (--external).</summary>
     public ExternalFiles External { get; }
 
+    /// <summary>Who has joined which multicast group.</summary>
+    public MulticastGroups Multicast { get; }
+
     /// <summary>Where the dump tells what it does.</summary>
     public EngineLog Log => Options.Log;
 
@@ -89,5 +94,5 @@ internal sealed class DumpContext : IDisposable
     }
 
     /// <summary>The numbers of the pages files.</summary>
-    public PagesIds PagesIds { get; } = new();
+    public PagesIds PagesIds { get; }
 }

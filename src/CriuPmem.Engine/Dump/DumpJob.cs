@@ -20,49 +20,44 @@ public static class DumpJob
         using var alone = DirectoryLock.Take(options.ImagesDirectoryFd, options.ImagesDirectory, exclusive: true);
         var snapshot = new SnapshotWriter(options.ImagesDirectoryFd, options.ImagesDirectory);
         using EarlierSnapshot? earlier = EarlierSnapshot.Open(options);
+        var ids = new PagesIds();
+        using var memory = new MemoryDump(snapshot, options.ImagesDirectory, ids);
+        using IMemorySaver saver = Live(options, earlier) ? new LiveMemory(options, snapshot, ids) : new FrozenMemory(options, memory, earlier);
         snapshot.Begin(options.Sync);
         DumpContext? context = null;
         TrackingEntry? tracking = null;
-        using var quiet = new NoCollections();
         try
         {
             if (options.PreviousImages is { } parent) snapshot.LinkParent(parent);
+            saver.Prepare();
+            using var quiet = new NoCollections();
             watch.Lap();
             using FrozenTree tree = FrozenTree.Freeze(options.Pid, options.TimeoutSeconds, options.Log);
             long freezing = watch.Lap();
-            context = new DumpContext(options, tree, snapshot);
-            using var memory = new MemoryDump(snapshot, options.ImagesDirectory, context.PagesIds);
+            context = new DumpContext(options, tree, snapshot, ids);
             earlier?.TakeTrackers(tree, options.Log);
             var writer = new TreeWriter(context);
             writer.Observe();
             long observed = watch.Lap();
-            List<DumpProcess> owners = tree.Processes.FindAll(process => !process.IsZombie && process.MemoryOwner is null);
-            bool track = options.TrackMemory && options.FinalState != FinalState.Killed;
             // What is protected anew counts from this round on, and would be missing in any other that followed the same one.
-            if (track) TrackingHolder.End(earlier?.Tracking);
-            foreach (DumpProcess process in owners) SaveMemory(memory, process, earlier, track);
-            long sharedPages = context.SharedMemory.Save(memory.Copier);
+            if (options.TrackMemory && options.FinalState != FinalState.Killed) TrackingHolder.End(earlier?.Tracking);
+            saver.Save(tree, context);
+            writer.SaveContents();
             long copied = watch.Lap();
+            // What is left needs the tree no more, unless somebody acts at post-dump and counts on it standing still.
+            bool runsOn = options.FinalState == FinalState.Running && !options.TrackMemory && !options.HasHooks;
+            if (runsOn) tree.Release(FinalState.Running);
+            long released = watch.Lap();
+            saver.Finish();
             writer.Write();
-            if (track) tracking = TrackingHolder.Start(tree, owners.FindAll(process => process.Tracker is not null));
+            if (options.TrackMemory && options.FinalState != FinalState.Killed) tracking = TrackingHolder.Start(tree, [.. tree.MemoryOwners.Where(process => process.Tracker is not null)]);
             snapshot.Commit(writer.Inventory(tracking), options.Sync);
             TrackingHolder.End(earlier?.Tracking);
             if (options.AutoDedup) DedupJob.Run(options.ImagesDirectoryFd, options.ImagesDirectory, options.Log);
-            long frozen = observed + copied + watch.Lap();
+            long frozen = observed + copied + released + (runsOn ? 0 : watch.Lap());
             options.Log.Info("dump", $"frozen for {frozen} us: observed in {observed} us, memory copied in {copied} us; freezing took {freezing} us");
             options.Log.Debug("dump", $"{GC.CollectionCount(0)} garbage collections, {GC.GetTotalAllocatedBytes() >> 10} KiB allocated");
-            var stats = new DumpStatsEntry
-            {
-                FreezingTime = (uint)freezing,
-                FrozenTime = (uint)frozen,
-                MemdumpTime = (uint)copied,
-                MemwriteTime = (uint)copied,
-                PagesScanned = (ulong)memory.ScannedPages,
-                PagesSkippedParent = (ulong)memory.ParentPages,
-                PagesWritten = (ulong)(memory.WrittenPages + sharedPages),
-                PagesLazy = 0,
-            };
-            Statistics.Write(options.WorkDirectoryFd, new StatsEntry { Dump = stats }, ImageKind.StatsDump);
+            WriteStatistics(options, saver, freezing, frozen, copied);
             Hook(options, "post-dump", options.Pid);
             int threads = tree.Processes.Sum(process => process.Threads.Count);
             Interruption.Check();
@@ -75,7 +70,7 @@ public static class DumpJob
             {
                 Processes = tree.Processes.Count,
                 Threads = threads,
-                MemoryBytes = (memory.WrittenPages + sharedPages) * (long)PageSize,
+                MemoryBytes = saver.Pages.Written * (long)PageSize,
                 FreezingMicroseconds = freezing,
                 FrozenMicroseconds = frozen,
                 TotalMicroseconds = watch.Total,
@@ -94,15 +89,30 @@ public static class DumpJob
         }
     }
 
-    private static void SaveMemory(MemoryDump memory, DumpProcess process, EarlierSnapshot? earlier, bool track)
+    private static void WriteStatistics(DumpOptions options, IMemorySaver saver, long freezing, long frozen, long copied)
     {
-        Interruption.Check();
-        process.Tracker?.Recognize(process);
-        SavedPages? known = earlier?.PagesOf(process);
-        if (track && (process.Tracker ??= WriteTracker.TryCreate(process)) is { } tracker) tracker.Register(process);
-        PagePlan plan = memory.Plan(process, known, protect: track);
-        memory.Save(process, plan);
-        process.Memory.Vmas.AddRange(plan.Guards); // behind the mappings that they lie in
+        (long written, long inParent, long scanned) = saver.Pages;
+        var stats = new DumpStatsEntry
+        {
+            FreezingTime = (uint)freezing,
+            FrozenTime = (uint)frozen,
+            MemdumpTime = (uint)copied,
+            MemwriteTime = (uint)copied,
+            PagesScanned = (ulong)scanned,
+            PagesSkippedParent = (ulong)inParent,
+            PagesWritten = (ulong)written,
+            PagesLazy = 0,
+        };
+        Statistics.Write(options.WorkDirectoryFd, new StatsEntry { Dump = stats }, ImageKind.StatsDump);
+    }
+
+    /// <summary>Whether memory is copied while the tree runs: as the user says, else where it goes on running and has some.</summary>
+    private static bool Live(DumpOptions options, EarlierSnapshot? earlier)
+    {
+        if (options.Live is { } wanted) return wanted;
+        if (options.FinalState != FinalState.Running || options.TrackMemory || earlier is not null) return false;
+        using ProcDirectory? root = ProcDirectory.TryOpen(options.Pid);
+        return root?.Status() is { AnonymousKib: >= LiveMemory.WorthwhileBytes >> 10 };
     }
 
     private static void Hook(DumpOptions options, string name, int pid)

@@ -33,6 +33,9 @@ internal sealed class FrozenTree : IDisposable
     /// <summary>When freezing began, in clock ticks since the boot, as /proc tells when processes began.</summary>
     public ulong BegunTicks { get; } = NowTicks();
 
+    /// <summary>One process of each address space: the first in the tree.</summary>
+    public IEnumerable<DumpProcess> MemoryOwners => Processes.Where(process => !process.IsZombie && process.MemoryOwner is null);
+
     /// <summary>The root.</summary>
     public DumpProcess Root => Processes[0];
 
@@ -395,9 +398,9 @@ internal sealed class FrozenTree : IDisposable
         DumpProcess? process = Processes.Find(known => known.Pid == child);
         // It may have called exec or ended meanwhile; then the parent is on its way.
         if (process is null || process.IsZombie || !VforkHandover.ShareMemory(parent.Task.Tid, process.TaskId)) return false;
-        VforkHandover.Run(parent, process);
+        TimeSpan between = VforkHandover.Run(parent, process);
         _tids.Add(process.TaskId);
-        _log.Debug("freeze", $"{parent.Process}: thread {parent.Task.Tid} left vfork, and waits for {process} by a futex");
+        _log.Debug("freeze", $"{parent.Process}: thread {parent.Task.Tid} left vfork, and waits for {process} by a futex; {between.TotalMicroseconds:0} us between");
         return true;
     }
 

@@ -8,6 +8,7 @@ namespace CriuPmem.Engine.Dump;
 internal sealed class SocketTable(DumpContext context)
 {
     private readonly Dictionary<uint, UnixSkEntry> _saved = [];
+    private readonly HashSet<uint> _outside = [];
     private readonly List<(SkPacketEntry Packet, byte[] Data)> _packets = [];
     private Dictionary<uint, UnixSocketInfo>? _all;
     private Dictionary<uint, UnixSocketInfo>? _listenerOf;
@@ -35,6 +36,28 @@ internal sealed class SocketTable(DumpContext context)
 
     /// <summary>Takes a socket of the tree up.</summary>
     public void Add(UnixSkEntry socket) => _saved.Add(socket.Ino, socket);
+
+    /// <summary>Notes the other end of a connection, which stays outside of the snapshot.</summary>
+    public void AddOutside(uint inode, byte[] name)
+    {
+        if (!_outside.Add(inode)) return;
+        FileEntry entry = context.Files.AddUnopened(FdTypes.Unixsk);
+        entry.Usk = new UnixSkEntry
+        {
+            Id = entry.Id,
+            Ino = inode,
+            // As the peer has it: type and state tell nothing here.
+            Type = SOCK_DGRAM,
+            State = TCP_LISTEN,
+            Flags = 0,
+            Uflags = 1,
+            Backlog = 0,
+            Peer = 0,
+            Fown = new FownEntry { Uid = 0, Euid = 0, Signum = 0, PidType = 0, Pid = 0 },
+            Opts = new SkOptsEntry { SoSndbuf = 0, SoRcvbuf = 0, SoSndTmoSec = 0, SoSndTmoUsec = 0, SoRcvTmoSec = 0, SoRcvTmoUsec = 0 },
+            Name = Google.Protobuf.ByteString.CopyFrom(name),
+        };
+    }
 
     /// <summary>Reads what a socket has still to receive, without taking it; passed descriptors become files of the tree.</summary>
     public void SaveQueue(OpenFile file, UnixSocketInfo socket)

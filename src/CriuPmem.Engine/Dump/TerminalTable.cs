@@ -15,6 +15,16 @@ internal sealed class TerminalTable(DumpContext context) : IDisposable
     /// <summary>The terminal with an id, if it is known already.</summary>
     public bool Contains(uint id) => _terminals.ContainsKey(id);
 
+    /// <summary>The id of a terminal that is left outside.</summary>
+    /// <param name="rdev">Its device, as the images have it.</param>
+    public uint ExternalId(uint rdev)
+    {
+        for (uint id = TerminalIds.FirstExternal; ; id += 2)
+        {
+            if (!_terminals.TryGetValue(id, out TtyInfoEntry? known) || (known.Type == TtyType.ExtTty && known.Rdev == rdev)) return id;
+        }
+    }
+
     /// <summary>Takes a terminal up.</summary>
     public void Add(TtyInfoEntry terminal)
     {
@@ -41,6 +51,7 @@ internal sealed class TerminalTable(DumpContext context) : IDisposable
     {
         foreach (TtyInfoEntry terminal in _terminals.Values)
         {
+            if (terminal.Type == TtyType.ExtTty) FindSession(terminal);
             if (terminal.Type == TtyType.Ctty || terminal.Pty is null) continue;
             uint index = terminal.Pty.Index;
             if (!_masters.TryGetValue(index, out OwnedFd? master))
@@ -86,6 +97,18 @@ internal sealed class TerminalTable(DumpContext context) : IDisposable
     /// <summary>A terminal whose window is outside of the tree: that of the shell (--shell-job).</summary>
     private void CheckOutside(TtyInfoEntry terminal, uint index)
     {
+        FindSession(terminal);
+        if (context.Options.ShellJob) return;
+        throw new CheckpointException(ErrorCode.OutsideTree, "its other end is outside of the tree")
+        {
+            Object = $"terminal /dev/pts/{index}",
+            Remedy = $"Add --shell-job for a program started from a shell, or --external '{Terminal.KeyOf(terminal)}' for one whose terminal is given anew at restore",
+        };
+    }
+
+    /// <summary>The session that it controls, told by a process of that: from outside of it the slave tells nothing.</summary>
+    private void FindSession(TtyInfoEntry terminal)
+    {
         foreach (DumpProcess process in context.Tree.Processes)
         {
             // tty_nr has the old form of device numbers; field 8 of stat is the foreground group.
@@ -94,13 +117,6 @@ internal sealed class TerminalTable(DumpContext context) : IDisposable
             terminal.Pgrp = (uint)Math.Max(process.Stat.TerminalGroupId, 0);
             break;
         }
-
-        if (context.Options.ShellJob) return;
-        throw new CheckpointException(ErrorCode.OutsideTree, "its other end is outside of the tree")
-        {
-            Object = $"terminal /dev/pts/{index}",
-            Remedy = "Add --shell-job for a program started from a shell, or detach it from the terminal",
-        };
     }
 
     private void Write()

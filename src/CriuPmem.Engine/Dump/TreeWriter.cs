@@ -14,6 +14,7 @@ internal sealed class TreeWriter(DumpContext context)
     private readonly Dictionary<DumpProcess, FsEntry> _fs = [];
     private readonly SharedObjects _objects = new();
     private readonly SeccompEntry _seccomp = new();
+    private TimensEntry? _clocks;
 
     /// <summary>Learns everything but the contents of memory; finds every reason to refuse.</summary>
     public void Observe()
@@ -44,10 +45,16 @@ internal sealed class TreeWriter(DumpContext context)
         context.External.WarnOfUnused();
     }
 
+    /// <summary>Saves what lies in pipes, queues and deleted files; the tree still stands.</summary>
+    public void SaveContents()
+    {
+        foreach (Action contents in context.Contents) contents();
+        _clocks = Clocks.Dump(context.Tree.Root);
+    }
+
     /// <summary>Writes all images but pages and inventory.</summary>
     public void Write()
     {
-        foreach (Action contents in context.Contents) contents();
         SnapshotWriter snapshot = context.Snapshot;
         using (ImageWriter pstree = snapshot.Create(ImageKind.Pstree))
         {
@@ -74,12 +81,13 @@ internal sealed class TreeWriter(DumpContext context)
 
         using (ImageWriter files = snapshot.Create(ImageKind.Files))
         {
-            // The peer gives an accepted socket its name only when it comes before its client.
-            foreach (FileEntry entry in context.Files.Entries.OrderBy(entry => entry.Usk is { Name.Length: 0 } ? 1 : 0)) files.Add(entry);
+            // The peer gives an accepted socket its name only when it comes before its client, and connects only to what came before.
+            foreach (FileEntry entry in context.Files.Entries.OrderBy(entry => entry.Usk switch { null or { Peer: 0 } => 0, { Name.Length: 0 } => 2, _ => 1 })) files.Add(entry);
         }
 
         snapshot.WriteSingle(ImageKind.Seccomp, 0, _seccomp);
-        snapshot.WriteSingle(ImageKind.TimeNs, 0, Clocks.Dump(context.Tree.Root));
+        snapshot.WriteSingle(ImageKind.TimeNs, 0, _clocks ?? Clocks.Dump(context.Tree.Root));
+        if (context.Options.CpuCapability != CpuCapability.None) snapshot.WriteSingle(ImageKind.Cpuinfo, 0, CpuInfo.Read());
     }
 
     /// <summary>The inventory, which makes the set complete.</summary>

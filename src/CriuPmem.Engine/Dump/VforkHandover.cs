@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using CriuPmem.Engine.Resources;
 using CriuPmem.Remote;
@@ -13,11 +14,15 @@ namespace CriuPmem.Engine.Dump;
 /// moment at which vfork would have returned. Both are ordinary tasks then, which can be saved and restored.
 /// <para>
 /// An engine that dies before the first thread's end leaves everything as it was, but for the scratch and two pages: the
-/// new thread ends by itself. After the parent's redirection all is well too. Between the two, some tens of microseconds,
-/// its death lets the parent out of vfork too early, beside a child that still uses its stack.
+/// new thread ends by itself, since it stands before code that lets only one of the two go on. After the parent's
+/// redirection all is well too. Between the two (three ptrace calls; about 0.1 ms, told in the log) its death lets the
+/// parent out of vfork too early, beside a child that still uses its stack: only a tracer can keep a thread from what it
+/// returns to, and the kernel lets nobody see or set the registers of one that stands in vfork.
 /// </para>
-/// What stays changed: the child's gettid(2) differs from getpid(2) until its exec, two pages more, and a wait of the child
-/// with a time limit begins anew.
+/// <para>
+/// What stays changed: until its exec the child's gettid(2) differs from getpid(2), and its /proc/self is the ended thread,
+/// which shows no files and no memory; a wait of the child with a time limit begins anew; the two pages stay.
+/// </para>
 /// </remarks>
 internal static unsafe class VforkHandover
 {
@@ -68,8 +73,9 @@ internal static unsafe class VforkHandover
     /// <summary>Does it.</summary>
     /// <param name="parent">The thread in vfork: interrupted, and not stopped.</param>
     /// <param name="child">Its child, frozen.</param>
+    /// <returns>How long the parent was out of vfork, and not where it waits now, at most: the time that nothing heals.</returns>
     /// <exception cref="CheckpointException">It cannot be done; all is as it was.</exception>
-    public static void Run(DumpThread parent, DumpProcess child)
+    public static TimeSpan Run(DumpThread parent, DumpProcess child)
     {
         CheckThreads(parent, child);
         DumpThread first = child.Leader;
@@ -91,9 +97,10 @@ internal static unsafe class VforkHandover
             throw;
         }
 
-        MoveInto(parent, first, second, pages);
+        TimeSpan unsafeTime = MoveInto(parent, first, second, pages);
         RemoteEntry.Close(child, space);
         space.Dispose();
+        return unsafeTime;
     }
 
     /// <summary>Refuses what a second thread could not carry on.</summary>
@@ -198,7 +205,7 @@ internal static unsafe class VforkHandover
     }
 
     /// <summary>The step that cannot be taken back: the first thread ends, the parent comes out and waits anew, the second thread is the child.</summary>
-    private static void MoveInto(DumpThread parent, DumpThread first, Tracee second, VforkPages pages)
+    private static TimeSpan MoveInto(DumpThread parent, DumpThread first, Tracee second, VforkPages pages)
     {
         InterruptedCall.Rewind(first);
         pages.SetChild(first.Task);
@@ -206,8 +213,10 @@ internal static unsafe class VforkHandover
         registers.rip = pages.Handover.Value;
         first.Task.SetRegisters(registers);
         first.Task.SetSignalMask(ulong.MaxValue);
+        long start = Stopwatch.GetTimestamp();
         Sys.Ptrace(PTRACE_CONT, first.Task.Tid).OrThrow("ptrace(CONT)", first.Process.ToString());
         Catch(parent.Task, pages);
+        TimeSpan unsafeTime = Stopwatch.GetElapsedTime(start);
         first.Process.EndedLeader = first.Task;
         second.Registers = first.Task.Registers;
         second.SignalMask = first.Task.SignalMask;
@@ -215,17 +224,13 @@ internal static unsafe class VforkHandover
         second.PutBack();
         var thread = new DumpThread(first.Process, second) { Status = first.Status, Stat = first.Stat };
         first.Process.ActThrough(thread);
+        return unsafeTime;
     }
 
     /// <summary>Waits until the parent is out of vfork, which is at once, and sends it where it waits anew.</summary>
     private static void Catch(Tracee parent, VforkPages pages)
     {
-        TaskStop stop;
-        while (!parent.TryWait(out stop))
-        {
-            // Sleeping would cost the time that it takes to be woken, and this is the one moment when an engine must not die.
-        }
-
+        TaskStop stop = parent.Wait();
         if (stop.Ended || !pages.Redirect(parent)) return;
         // A signal that came first is blocked by now: the kernel keeps it for the time after.
         while (!stop.Ended && stop.Event != PTRACE_EVENT_STOP)

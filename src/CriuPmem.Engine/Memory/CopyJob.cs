@@ -20,8 +20,8 @@ internal sealed class CopyJob(DumpProcess process, List<CopyPiece> pieces, int s
     /// <summary>The pages file.</summary>
     public int File => file;
 
-    /// <summary>All of it, in bytes.</summary>
-    public long TotalBytes { get; init; }
+    /// <summary>Where in the file it ends, in bytes.</summary>
+    public long EndBytes { get; init; }
 
     /// <summary>The pages file takes huge pages: workers copy straight into its extents.</summary>
     public bool IntoExtents { get; init; }

@@ -13,33 +13,35 @@ internal sealed class PageCopier : IDisposable
     /// <summary>Copies <paramref name="runs"/> densely to <paramref name="file"/>; returns the number of pages.</summary>
     /// <param name="process">Whose pages they are.</param>
     /// <param name="runs">The pages.</param>
-    /// <param name="file">The pages file, empty.</param>
+    /// <param name="file">The pages file.</param>
     /// <param name="fileName">Its name for messages.</param>
     /// <param name="running">The process runs: what cannot be read any more becomes zeros.</param>
+    /// <param name="offset">Where in the file they begin, a multiple of 2 MiB.</param>
     /// <exception cref="CheckpointException">No space is left, or the process is gone.</exception>
-    public long Copy(DumpProcess process, List<PageRun> runs, int file, string fileName, bool running = false)
+    public long Copy(DumpProcess process, List<PageRun> runs, int file, string fileName, bool running = false, long offset = 0)
     {
         if (runs.Count == 0) return 0;
         using var memory = new OwnedFd(!running && !runs.Exists(run => run.Carefully) ? -1 : (int)Sys.OpenAt(process.Proc.Fd, "mem", O_RDONLY).OrThrow("open", $"/proc/{process.Pid}/mem"));
-        return Copy(process, runs, memory.Fd, running ? CopySource.RunningProcess : CopySource.Process, file, fileName);
+        return Copy(process, runs, memory.Fd, running ? CopySource.RunningProcess : CopySource.Process, file, fileName, offset);
     }
 
     /// <summary>Copies <paramref name="runs"/> of an open file, all of them to be read carefully, in the same way.</summary>
     /// <remarks>What the last page has beyond the end of the file becomes zeros.</remarks>
-    public long CopyFile(DumpProcess process, List<PageRun> runs, int source, int file, string fileName) =>
-        Copy(process, runs, source, CopySource.File, file, fileName);
+    public long CopyFile(DumpProcess process, List<PageRun> runs, int source, int file, string fileName, long offset = 0) =>
+        Copy(process, runs, source, CopySource.File, file, fileName, offset);
 
     /// <inheritdoc />
     public void Dispose() => _own.Dispose();
 
-    private long Copy(DumpProcess process, List<PageRun> runs, int source, CopySource kind, int file, string fileName)
+    private long Copy(DumpProcess process, List<PageRun> runs, int source, CopySource kind, int file, string fileName, long offset)
     {
-        List<CopyPiece> pieces = Cut(runs, out long totalBytes);
+        List<CopyPiece> pieces = Cut(runs, offset, out long endBytes);
+        long totalBytes = endBytes - offset;
         bool large = totalBytes >= ParallelFromBytes;
         var job = new CopyJob(process, pieces, source, kind, file, fileName)
         {
-            TotalBytes = totalBytes,
-            IntoExtents = large && Sys.FileSystemMagic(file) == TMPFS_MAGIC && !Sys.Truncate(file, totalBytes).Failed,
+            EndBytes = endBytes,
+            IntoExtents = large && Sys.FileSystemMagic(file) == TMPFS_MAGIC && !Sys.Truncate(file, endBytes).Failed,
         };
         Thread[] helpers = large ? [.. Enumerable.Range(0, _helpers).Select(_ => Help(job))] : [];
         _own.Work(job);
@@ -63,10 +65,9 @@ internal sealed class PageCopier : IDisposable
     }
 
     /// <summary>Cuts runs at the borders of buffers in the pages file.</summary>
-    private static List<CopyPiece> Cut(List<PageRun> runs, out long totalBytes)
+    private static List<CopyPiece> Cut(List<PageRun> runs, long offset, out long endBytes)
     {
         var pieces = new List<CopyPiece>(runs.Count);
-        long offset = 0;
         foreach (PageRun run in runs)
         {
             for (ulong at = run.Start; at < run.End;)
@@ -79,7 +80,7 @@ internal sealed class PageCopier : IDisposable
             }
         }
 
-        totalBytes = offset;
+        endBytes = offset;
         return pieces;
     }
 }

@@ -10,13 +10,11 @@ namespace CriuPmem.Engine.Resources;
 
 /// <summary>TCP servers, unconnected TCP sockets and UDP sockets, IPv4 and IPv6 (tcp(7), udp(7)).</summary>
 /// <remarks>
-/// An established TCP connection is refused, or comes back closed (--tcp-close). Datagrams that were not read are lost, as
-/// UDP may lose them at any time.
+/// An established TCP connection is refused, or comes back closed (--tcp-close). Unread datagrams come back where they can
+/// (<see cref="DatagramInjector"/>); UDP may lose them at any time.
 /// </remarks>
 internal sealed class InetSocket : FileKind
 {
-    private const int IPPROTO_UDPLITE = 136;
-
     /// <inheritdoc />
     public override FdTypes Type => FdTypes.Inetsk;
 
@@ -39,7 +37,7 @@ internal sealed class InetSocket : FileKind
             Backlog = 0,
             Flags = file.Flags,
             Fown = file.Owner(),
-            Opts = SocketOptions.Dump(fd),
+            Opts = SocketOptions.Dump(file),
             NsId = context.Tree.Root.Ids.NetNsId,
         };
         if (socket.Proto is not (IPPROTO_TCP or IPPROTO_UDP or IPPROTO_UDPLITE))
@@ -53,12 +51,9 @@ internal sealed class InetSocket : FileKind
         else if (peer is not null) socket.State = TCP_ESTABLISHED;
         SetAddress(file, closes ? null : Sys.SocketName(fd, peer: false), socket, socket.SrcAddr, port => socket.SrcPort = port);
         SetAddress(file, socket.State == TCP_ESTABLISHED ? peer : null, socket, socket.DstAddr, port => socket.DstPort = port);
-        InetOptions.Dump(fd, socket);
-        if (socket.Proto != IPPROTO_TCP && !Sys.ReceiveMessage(fd, new byte[1], default, default, MSG_PEEK | MSG_DONTWAIT, out _).Failed)
-        {
-            context.Log.Warn("files", $"{file.Process}, {file}: unread datagrams are not saved");
-        }
-
+        InetOptions.Dump(file, fd, socket, closes);
+        context.Multicast.Dump(file, fd, socket);
+        if (socket.Proto != IPPROTO_TCP) DatagramQueue.Dump(context, file, fd, socket);
         entry.Isk = socket;
     }
 
@@ -76,7 +71,9 @@ internal sealed class InetSocket : FileKind
         int fd = (int)Sys.Socket((int)socket.Family, (int)socket.Type, (int)socket.Proto).OrThrow("socket", what);
         try
         {
+            DatagramInjector.Restore(context, fd, socket, what);
             InetOptions.RestoreBeforeBind(fd, socket, what);
+            MulticastGroups.Restore(fd, socket, what);
             if (bound) Bind(fd, socket, what);
             if (socket.Proto != IPPROTO_TCP && socket.State == TCP_ESTABLISHED) Sys.Connect(fd, Address(socket, socket.DstAddr, socket.DstPort)).OrThrow("connect", what);
             if (socket.Proto == IPPROTO_TCP && socket.State == TCP_LISTEN) Sys.Listen(fd, (int)socket.Backlog).OrThrow("listen", what);

@@ -10,6 +10,9 @@ internal sealed class NetlinkSocket : FileKind
 {
     private const int NETLINK_ADD_MEMBERSHIP = 1, NETLINK_LIST_MEMBERSHIPS = 9;
 
+    // NETLINK_PKTINFO, BROADCAST_ERROR, NO_ENOBUFS, LISTEN_ALL_NSID, CAP_ACK, EXT_ACK, GET_STRICT_CHK
+    private static readonly int[] s_options = [3, 4, 5, 8, 10, 11, 12];
+
     /// <inheritdoc />
     public override FdTypes Type => FdTypes.Netlinksk;
 
@@ -38,13 +41,19 @@ internal sealed class NetlinkSocket : FileKind
             DstPortid = peer.Port,
             DstGroup = peer.Groups,
             Fown = file.Owner(),
-            Opts = SocketOptions.Dump(fd),
+            Opts = SocketOptions.Dump(file),
             NsId = context.Tree.Root.Ids.NetNsId,
         };
         var groups = new byte[64];
         if (!Sys.GetOption(fd, SOL_NETLINK, NETLINK_LIST_MEMBERSHIPS, groups, out int lengthBytes).Failed)
         {
             socket.Groups.AddRange(MemoryMarshal.Cast<byte, uint>(groups.AsSpan(0, Math.Min(lengthBytes, groups.Length))).ToArray());
+        }
+
+        if (Sys.Option(fd, SOL_SOCKET, SO_TYPE) is var type and not SOCK_RAW) socket.Type = (uint)type;
+        foreach (int name in s_options)
+        {
+            if (Sys.Option(fd, SOL_NETLINK, name) is var value and not 0) socket.MoreOpts.Add(new SocketOptionEntry { Level = SOL_NETLINK, Name = name, Value = value });
         }
 
         entry.Nlsk = socket;
@@ -55,7 +64,7 @@ internal sealed class NetlinkSocket : FileKind
     {
         NetlinkSkEntry socket = entry.Nlsk;
         string what = $"netlink socket of protocol {socket.Protocol}";
-        int fd = (int)Sys.Socket(AF_NETLINK, SOCK_RAW, (int)socket.Protocol).OrThrow("socket", what);
+        int fd = (int)Sys.Socket(AF_NETLINK, socket.HasType ? (int)socket.Type : SOCK_RAW, (int)socket.Protocol).OrThrow("socket", what);
         if (socket.Portid != 0) Sys.Bind(fd, Write(new Address { Port = socket.Portid })).OrThrow("bind", what);
         for (int i = 0; i < socket.Groups.Count * 32; i++)
         {
@@ -63,6 +72,7 @@ internal sealed class NetlinkSocket : FileKind
         }
 
         if (socket.DstPortid != 0 || socket.DstGroup != 0) Sys.Connect(fd, Write(new Address { Port = socket.DstPortid, Groups = socket.DstGroup })).OrThrow("connect", what);
+        SocketOptions.RestoreMore(fd, socket.MoreOpts, what);
         SocketOptions.Restore(fd, socket.Opts, what);
         Sys.Fcntl(fd, F_SETFL, socket.Flags & O_NONBLOCK).OrThrow("fcntl(F_SETFL)", what);
         context.RestoreOwner(fd, socket.Fown, socket.Flags);

@@ -1,3 +1,4 @@
+using CriuPmem.Engine.Dump;
 using CriuPmem.Images.Messages;
 
 namespace CriuPmem.Engine.Resources;
@@ -5,10 +6,21 @@ namespace CriuPmem.Engine.Resources;
 /// <summary>Options that every socket has (socket(7)).</summary>
 internal static class SocketOptions
 {
+    private const int SO_LOCK_FILTER = 44, SO_TXTIME = 61;
+
+    // Options with an int as their value that the format has no field for, and what a new socket has: SO_DEBUG, TIMESTAMPING,
+    // RXQ_OVFL, WIFI_STATUS, NOFCS, SELECT_ERR_QUEUE, BUSY_POLL, MAX_PACING_RATE, ZEROCOPY, TIMESTAMP_NEW, TIMESTAMPNS_NEW,
+    // PREFER_BUSY_POLL, RESERVE_MEM, RCVMARK, RCVPRIORITY, PASSRIGHTS; LOCK_FILTER last, for it forbids a filter.
+    private static readonly (int Name, int New)[] s_more =
+    [
+        (1, 0), (37, 0), (40, 0), (41, 0), (43, 0), (45, 0), (46, 0), (47, -1), (60, 0), (63, 0), (64, 0), (69, 0), (73, 0), (75, 0), (82, 0), (83, 1),
+        (SO_LOCK_FILTER, 0),
+    ];
+
     /// <summary>Reads them.</summary>
-    /// <param name="fd">The engine's copy of the descriptor.</param>
-    public static SkOptsEntry Dump(int fd)
+    public static SkOptsEntry Dump(OpenFile file)
     {
+        int fd = file.Copy();
         Sys.GetOption(fd, SOL_SOCKET, SO_SNDTIMEO, out (ulong Sec, ulong Usec) send);
         Sys.GetOption(fd, SOL_SOCKET, SO_RCVTIMEO, out (ulong Sec, ulong Usec) receive);
         var options = new SkOptsEntry
@@ -35,11 +47,22 @@ internal static class SocketOptions
         if (Sys.Option(fd, SOL_SOCKET, SO_MARK) is not 0 and int mark) options.SoMark = (uint)mark;
         Sys.GetOption(fd, SOL_SOCKET, SO_LINGER, out (int On, int Seconds) linger);
         if (linger.On != 0) options.SoLinger = (uint)linger.Seconds;
-        DumpVariable(fd, options);
+        DumpVariable(file, fd, options);
         if (!Sys.GetOption(fd, SOL_SOCKET, SO_PEEK_OFF, out int peek).Failed && peek >= 0) options.SoPeekOff = peek;
         if (Flag(SO_TIMESTAMPNS)) options.SoTimestampns = true;
         else if (Flag(SO_TIMESTAMP)) options.SoTimestamp = true;
         if (Flag(SO_PASSPIDFD)) options.SoPasspidfd = true;
+        foreach ((int name, int ofNew) in s_more)
+        {
+            if (Sys.GetOption(fd, SOL_SOCKET, name, out int value).Failed || value == ofNew) continue;
+            options.MoreOpts.Add(new SocketOptionEntry { Level = SOL_SOCKET, Name = name, Value = value });
+        }
+
+        if (!Sys.GetOption(fd, SOL_SOCKET, SO_TXTIME, out (int Clock, int Flags) sending).Failed && sending != default)
+        {
+            throw file.Fail(ErrorCode.UnsupportedFile, "it sends at times told beforehand (SO_TXTIME), which cannot be saved yet", "Let the program close it");
+        }
+
         return options;
 
         bool Flag(int option) => Sys.Option(fd, SOL_SOCKET, option) != 0;
@@ -77,6 +100,7 @@ internal static class SocketOptions
 
         if (options.SoFilter.Count != 0) AttachFilter(fd, options, what);
         if (options.HasSoPeekOff) Set(fd, SO_PEEK_OFF, options.SoPeekOff, what);
+        RestoreMore(fd, options.MoreOpts, what);
 
         void Flag(bool on, int option)
         {
@@ -84,10 +108,22 @@ internal static class SocketOptions
         }
     }
 
+    /// <summary>Sets options by their numbers.</summary>
+    public static void RestoreMore(int fd, IEnumerable<SocketOptionEntry> options, string what)
+    {
+        foreach (SocketOptionEntry option in options)
+        {
+            SysResult set = option.HasContent
+                ? Sys.SetOption(fd, option.Level, option.Name, option.Content.Span)
+                : Sys.SetOption(fd, option.Level, option.Name, option.Value);
+            set.OrThrow($"setsockopt({option.Level}, {option.Name})", what);
+        }
+    }
+
     private static void Set(int fd, int option, int value, string what) =>
         Sys.SetOption(fd, SOL_SOCKET, option, value).OrThrow($"setsockopt({option})", what);
 
-    private static void DumpVariable(int fd, SkOptsEntry options)
+    private static void DumpVariable(OpenFile file, int fd, SkOptsEntry options)
     {
         Span<byte> device = stackalloc byte[16];
         if (!Sys.GetOption(fd, SOL_SOCKET, SO_BINDTODEVICE, device, out int length).Failed && length > 1)
@@ -95,8 +131,14 @@ internal static class SocketOptions
             options.SoBoundDev = LinuxText.Decode(device[..(length - 1)]);
         }
 
-        // The length of a filter is counted in instructions, not bytes.
-        if (Sys.GetOption(fd, SOL_SOCKET, SO_GET_FILTER, default, out int instructions).Failed || instructions == 0) return;
+        // The length of a filter is counted in instructions, not bytes; one of eBPF cannot be read at all.
+        SysResult attached = Sys.GetOption(fd, SOL_SOCKET, SO_GET_FILTER, default, out int instructions);
+        if (attached.Errno == Errno.EACCES)
+        {
+            throw file.Fail(ErrorCode.UnsupportedFile, "an eBPF program filters what it receives (SO_ATTACH_BPF), which cannot be saved yet", "Let the program close it");
+        }
+
+        if (attached.Failed || instructions == 0) return;
         var filter = new byte[instructions * 8];
         unsafe
         {
@@ -107,12 +149,22 @@ internal static class SocketOptions
             }
         }
 
-        for (int i = 0; i < instructions; i++) options.SoFilter.Add(BitConverter.ToUInt64(filter, i * 8));
+        for (int i = 0; i < instructions; i++) options.SoFilter.Add(Swap(BitConverter.ToUInt64(filter, i * 8)));
     }
+
+    /// <summary>
+    /// Between struct sock_filter as it lies in memory (code 16 bits, jt 8, jf 8, k 32, from the lowest) and the number in the
+    /// images, which has the code on top, then jt, jf and k.
+    /// </summary>
+    private static ulong Swap(ulong filter) =>
+        (filter & 0xFFFF) << 48 | (filter >> 16 & 0xFF) << 40 | (filter >> 24 & 0xFF) << 32 | filter >> 32;
+
+    private static ulong SwapBack(ulong number) =>
+        number >> 48 | (number >> 40 & 0xFF) << 16 | (number >> 32 & 0xFF) << 24 | number << 32;
 
     private static unsafe void AttachFilter(int fd, SkOptsEntry options, string what)
     {
-        ulong[] filter = [.. options.SoFilter];
+        ulong[] filter = [.. options.SoFilter.Select(SwapBack)];
         fixed (ulong* start = filter)
         {
             var program = (Count: (ulong)filter.Length, Start: (ulong)start); // struct sock_fprog

@@ -1,3 +1,4 @@
+using System.Globalization;
 using CriuPmem.Engine.Dump;
 using CriuPmem.Engine.Restore;
 using CriuPmem.Images.Messages;
@@ -31,8 +32,14 @@ internal sealed class Terminal : FileKind
             context.Terminals.AddMaster(index, fd);
         }
 
+        if (isSlave && context.External.Has(string.Create(CultureInfo.InvariantCulture, $"tty[{file.Stat.st_rdev:x}:{file.Stat.st_dev:x}]")))
+        {
+            DumpExternal(context, file, fd, entry);
+            return;
+        }
+
         uint id = isMaster ? TerminalIds.Master(index) : isSlave ? TerminalIds.Slave(index) : TerminalIds.Controlling;
-        if (!context.Terminals.Contains(id)) context.Terminals.Add(Describe(file, fd, id, isMaster || isSlave ? index : null, isMaster));
+        if (!context.Terminals.Contains(id)) context.Terminals.Add(Describe(file, fd, id, isMaster || isSlave ? index : null, isMaster, isMaster || isSlave ? TtyType.Pty : TtyType.Ctty));
         RegFileEntry path = context.Paths.Entry(file.Process, $"fd/{file.Fd}", file.Link, file.Stat, file.ToString());
         path.Flags = file.Flags;
         path.Pos = 0;
@@ -50,7 +57,21 @@ internal sealed class Terminal : FileKind
     public override int Restore(RestoreContext context, FileEntry entry) =>
         throw new CheckpointException(ErrorCode.Internal, "a terminal was not made in time") { Object = $"file {entry.Id}" };
 
-    private static TtyInfoEntry Describe(OpenFile file, int fd, uint id, uint? index, bool isMaster)
+    /// <summary>How --external and --inherit-fd call a terminal that was left outside.</summary>
+    public static string KeyOf(TtyInfoEntry info) => string.Create(CultureInfo.InvariantCulture, $"tty[{info.Rdev:x}:{info.Dev:x}]");
+
+    /// <summary>Whose window stays outside: no path, and no number, since another takes its place.</summary>
+    private static void DumpExternal(DumpContext context, OpenFile file, int fd, FileEntry entry)
+    {
+        uint id = context.Terminals.ExternalId(OldDevice(file));
+        if (!context.Terminals.Contains(id)) context.Terminals.Add(Describe(file, fd, id, null, isMaster: false, TtyType.ExtTty));
+        entry.Tty = new TtyFileEntry { Id = file.Id, TtyInfoId = id, Flags = file.Flags, Fown = file.Owner() };
+    }
+
+    private static uint OldDevice(OpenFile file) =>
+        file.Stat.DeviceMajor << 8 | (file.Stat.DeviceMinor & 0xFF) | (file.Stat.DeviceMinor & 0xFFF00) << 12;
+
+    private static TtyInfoEntry Describe(OpenFile file, int fd, uint id, uint? index, bool isMaster, TtyType type)
     {
         Termios modes = default;
         SysResult alive = Sys.Ioctl(fd, TCGETS, ref modes);
@@ -62,20 +83,20 @@ internal sealed class Terminal : FileKind
         var info = new TtyInfoEntry
         {
             Id = id,
-            Type = index is null ? TtyType.Ctty : TtyType.Pty,
+            Type = type,
             Locked = false,
             Exclusive = false,
             PacketMode = false,
             Sid = 0,
             Pgrp = 0,
-            Rdev = file.Stat.DeviceMajor << 8 | (file.Stat.DeviceMinor & 0xFF) | (file.Stat.DeviceMinor & 0xFFF00) << 12,
+            Rdev = OldDevice(file),
             Dev = FileStat.KernelDevice(file.Stat.st_dev),
             Uid = file.Stat.st_uid,
             Gid = file.Stat.st_gid,
         };
         TerminalSettings.Dump(fd, info, file.ToString());
         if (index is { } number) info.Pty = new TtyPtyEntry { Index = number };
-        if (index is null)
+        if (type == TtyType.Ctty)
         {
             info.Sid = (uint)file.Process.Stat.SessionId;
             info.Pgrp = (uint)Math.Max(file.Process.Stat.TerminalGroupId, 0);

@@ -17,6 +17,12 @@ internal sealed class TerminalMaker(RestoreContext context)
 
     private IEnumerable<TtyInfoEntry> Pairs => _infos.Values.Where(info => info.Pty is not null).OrderBy(info => info.Pty.Index);
 
+    private IEnumerable<TtyInfoEntry> Externals => _infos.Values.Where(info =>
+        info.Type == TtyType.ExtTty && context.Files.OfType(FdTypes.Tty).Any(entry => entry.Tty.TtyInfoId == info.Id));
+
+    /// <summary>Terminals that are there by now, and can control a session.</summary>
+    private IEnumerable<TtyInfoEntry> Made => [.. Pairs.Where(info => _masters.ContainsKey(info.Pty.Index)), .. Externals];
+
     /// <summary>Makes masters and slaves, before any process is born.</summary>
     public void Make()
     {
@@ -26,6 +32,8 @@ internal sealed class TerminalMaker(RestoreContext context)
             if (_masters.TryGetValue(slave.Pty.Index, out int master)) MakeSlave(slave, master);
             else TakeOwn(slave);
         }
+
+        foreach (TtyInfoEntry external in Externals) TakeGiven(external);
     }
 
     /// <summary>
@@ -34,19 +42,28 @@ internal sealed class TerminalMaker(RestoreContext context)
     /// </summary>
     public void GiveTo(RestoreProcess leader)
     {
-        TtyInfoEntry? info = Pairs.FirstOrDefault(info => info.Sid == leader.Pid && _masters.ContainsKey(info.Pty.Index));
+        TtyInfoEntry? info = Made.FirstOrDefault(info => info.Sid == leader.Pid);
         if (info is null || leader.IsZombie) return;
-        WithSlave(leader, info, calls => calls.Must("ioctl(TIOCSCTTY)", SyscallNumber.ioctl, 0, TIOCSCTTY, 0));
+        WithSlave(leader, info, calls =>
+        {
+            int take = calls.Try(SyscallNumber.ioctl, 0, TIOCSCTTY, 0);
+            SysResult taken = calls.RunAndKeep().Result(take);
+            calls.Batch.Clear();
+            if (!taken.Failed) return;
+            throw leader.Fail(
+                ErrorCode.NameTaken, $"the terminal that controlled its session cannot do so again ({taken.Errno.Describe()}): most likely it controls another session by now",
+                info.Type == TtyType.ExtTty ? "Give a terminal that no session has: open it with O_NOCTTY, or outside of a session's leader" : null);
+        });
     }
 
     /// <summary>Foreground groups, /dev/tty and locks, when all processes and groups are there.</summary>
     public void Complete()
     {
         var done = new HashSet<uint>();
-        foreach (TtyInfoEntry info in Pairs.Where(info => info.Pgrp != 0 && _masters.ContainsKey(info.Pty.Index)))
+        foreach (TtyInfoEntry info in Made.Where(info => info.Pgrp != 0))
         {
             RestoreProcess? leader = context.Processes.Find(process => process.Pid == info.Sid && !process.IsZombie);
-            if (leader is null || !done.Add(info.Pty.Index)) continue; // without its leader a session has no terminal
+            if (leader is null || !done.Add(info.Pty is { } pty ? pty.Index : ~info.Id)) continue; // without its leader a session has no terminal
             // The group may be empty now, as it may have been then.
             WithSlave(leader, info, calls => calls.Try(SyscallNumber.ioctl, 0, TIOCSPGRP, calls.Batch.Data((int)info.Pgrp)));
         }
@@ -58,7 +75,8 @@ internal sealed class TerminalMaker(RestoreContext context)
     private void WithSlave(RestoreProcess process, TtyInfoEntry info, Action<RemoteCalls> act)
     {
         int made = -1;
-        int fd = _infos.TryGetValue(TerminalIds.Slave(info.Pty.Index), out TtyInfoEntry? slave) ? FirstFile(slave) : -1;
+        TtyInfoEntry? slave = info.Type == TtyType.ExtTty ? info : _infos.GetValueOrDefault(TerminalIds.Slave(info.Pty.Index));
+        int fd = slave is null ? -1 : FirstFile(slave);
         if (fd < 0) fd = made = OpenSlave(_masters[info.Pty.Index], O_RDWR, $"/dev/pts/{info.Pty.Index}");
         var calls = new RemoteCalls(process.Space, process.Leader.Task);
         context.Transport.Send([fd]);
@@ -163,6 +181,45 @@ internal sealed class TerminalMaker(RestoreContext context)
 
         TerminalSettings.RestoreModes(own, info, what);
         if (info.Pgrp != 0) context.AtCommit.Add(() => PutInFront(own, context.MapGroup((int)info.Pgrp)));
+    }
+
+    /// <summary>What the user gives in the place of a terminal that was left outside (--external, --inherit-fd).</summary>
+    private void TakeGiven(TtyInfoEntry info)
+    {
+        string key = Terminal.KeyOf(info);
+        foreach (TtyFileEntry file in FilesOf(info).ToArray())
+        {
+            int given = context.Files.Inherited.TryTake(key);
+            if (given < 0)
+            {
+                throw new CheckpointException(ErrorCode.ExternalPeer, "this terminal was left outside of the snapshot (--external), and the restore was given none in its place")
+                {
+                    Object = key,
+                    Remedy = $"Give it one: --inherit-fd 'fd[N]:{key}'",
+                };
+            }
+
+            Termios modes = default;
+            if (Sys.Ioctl(given, TCGETS, ref modes).Failed)
+            {
+                Sys.Close(given);
+                throw new CheckpointException(ErrorCode.Usage, "what is given in its place is no terminal") { Object = key, Remedy = "Give a descriptor of a terminal" };
+            }
+
+            int fd = OpenAnew(given, (int)(file.Flags & ~(uint)FASYNC));
+            context.RestoreOwner(fd, file.Fown, file.Flags);
+            context.Files.Put(file.Id, fd);
+            TerminalSettings.RestoreModes(fd, info, key);
+        }
+    }
+
+    /// <summary>An open file of its own with the program's flags; of a terminal that cannot be opened again, the given one.</summary>
+    private static int OpenAnew(int given, int flags)
+    {
+        SysResult opened = Sys.OpenAt(AT_FDCWD, $"/proc/thread-self/fd/{given}", flags | O_NOCTTY);
+        if (opened.Failed) return given;
+        Sys.Close(given);
+        return opened.Value;
     }
 
     /// <summary>Puts a group in front of the terminal, as a shell does with a job, if it was this engine's to give.</summary>

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using CriuPmem.Engine.Dump;
 using CriuPmem.Engine.Restore;
@@ -8,11 +9,15 @@ namespace CriuPmem.Engine.Resources;
 
 /// <summary>UNIX sockets (unix(7)): pairs, servers and clients, with what is under way in them.</summary>
 /// <remarks>
-/// Both ends of a connection have to be in the tree. All are made again before the first process gets its descriptors
+/// Both ends of a connection have to be in the tree, or the user leaves the other one outside (--external unix[INODE],
+/// --ext-unix-sk): that one has an entry without a descriptor, with its name, and is connected to again or replaced by what
+/// the restore is given (--inherit-fd). All are made again before the first process gets its descriptors
 /// (<see cref="UnixSocketMaker"/>), since they depend on one another.
 /// </remarks>
 internal sealed class UnixSocket : FileKind
 {
+    private const uint Outside = 1; // of uflags
+
     /// <inheritdoc />
     public override FdTypes Type => FdTypes.Unixsk;
 
@@ -37,7 +42,7 @@ internal sealed class UnixSocket : FileKind
             Backlog = info.State == TCP_LISTEN ? info.WriteQueue : 0,
             Peer = info.Peer,
             Fown = file.Owner(),
-            Opts = SocketOptions.Dump(fd),
+            Opts = SocketOptions.Dump(file),
             Name = ByteString.CopyFrom(info.Name),
             NsId = context.Tree.Root.Ids.NetNsId,
         };
@@ -48,6 +53,18 @@ internal sealed class UnixSocket : FileKind
         context.Sockets.Add(socket);
         if (info.State != TCP_LISTEN) context.Sockets.SaveQueue(file, info);
     }
+
+    /// <inheritdoc />
+    public override IEnumerable<string> ExternalKeys(RestoreContext context, FileEntry entry)
+    {
+        UnixSkEntry socket = entry.Usk;
+        // The end of a connection within the tree is made together with the other end, and with it alone.
+        bool within = socket.Peer != 0 && !context.Files.OfType(FdTypes.Unixsk).Any(other => other.Usk.Ino == socket.Peer && IsOutside(other.Usk));
+        return within || IsOutside(socket) ? [] : [string.Create(CultureInfo.InvariantCulture, $"socket:[{socket.Ino}]")];
+    }
+
+    /// <summary>True for the entry of a socket that no process of the tree has: one at the other end of a connection.</summary>
+    public static bool IsOutside(UnixSkEntry socket) => (socket.Uflags & Outside) != 0;
 
     /// <inheritdoc />
     public override int Restore(RestoreContext context, FileEntry entry) =>
@@ -115,10 +132,23 @@ internal sealed class UnixSocket : FileKind
         context.WhenFilesAreKnown.Add(() =>
         {
             if (context.Sockets.IsSaved(inode)) return;
-            string other = context.Sockets.Find(inode) is { Name.Length: > 0 } known ? Describe(ByteString.CopyFrom(known.Name)) : "a socket";
-            throw file.Fail(
-                ErrorCode.ExternalPeer, $"it is connected to {other} (inode {inode}), which no process of the tree has open",
-                "Add the other process to the tree, or let the program close the connection");
+            byte[] name = context.Sockets.Find(inode)?.Name ?? [];
+            if (!context.External.Has(string.Create(CultureInfo.InvariantCulture, $"unix[{info.Inode}]")) && !(context.Options.ExternalUnixSockets && info.Type == SOCK_DGRAM))
+            {
+                string other = name.Length > 0 ? Describe(ByteString.CopyFrom(name)) : "a socket";
+                throw file.Fail(
+                    ErrorCode.ExternalPeer, $"it is connected to {other} (inode {inode}), which no process of the tree has open",
+                    $"Leave that outside with --external 'unix[{info.Inode}]', add the other process to the tree, or let the program close the connection");
+            }
+
+            if (info.ReceiveQueue != 0 && (info.Type != SOCK_DGRAM || info.Name.Length == 0))
+            {
+                throw file.Fail(
+                    ErrorCode.InFlight, $"it has {info.ReceiveQueue} unread bytes from outside, which cannot be given to it again",
+                    "Try again when the program has read them");
+            }
+
+            context.Sockets.AddOutside(inode, name);
         });
     }
 }

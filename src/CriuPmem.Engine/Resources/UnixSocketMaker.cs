@@ -6,7 +6,7 @@ namespace CriuPmem.Engine.Resources;
 /// <summary>Makes all UNIX sockets of the images again, connects them, and fills their queues.</summary>
 /// <remarks>
 /// Order: servers listen; datagram sockets are bound and then connected; connections are made, those with a server's name
-/// through a server of that name; clients that wait to be accepted come last. A connection is made by the process that
+/// through a server of that name; clients that wait to be accepted come last, then those of servers outside of the tree. A connection is made by the process that
 /// made it first, as long as that is in the tree: SO_PEERCRED tells who it was.
 /// </remarks>
 internal sealed class UnixSocketMaker : IDisposable
@@ -14,6 +14,7 @@ internal sealed class UnixSocketMaker : IDisposable
     private readonly RestoreContext _context;
     private readonly UnixSkEntry[] _sockets;
     private readonly Dictionary<uint, UnixSkEntry> _byInode;
+    private readonly Dictionary<uint, UnixSkEntry> _outside; // by inode: ends of connections that no process of the tree has
     private readonly Dictionary<uint, int> _files = []; // inode → O_PATH descriptor of the file that it is bound to
     private readonly Dictionary<(uint Type, (uint Pid, uint Uid, uint Gid) Maker), Queue<(int First, int Second)>> _pairs = [];
     private readonly Dictionary<uint, int> _others = []; // inode → the other end, where that is not in the tree
@@ -21,7 +22,10 @@ internal sealed class UnixSocketMaker : IDisposable
     private UnixSocketMaker(RestoreContext context)
     {
         _context = context;
-        _sockets = [.. context.Files.OfType(FdTypes.Unixsk).Select(entry => entry.Usk)];
+        UnixSkEntry[] all = [.. context.Files.OfType(FdTypes.Unixsk).Select(entry => entry.Usk)];
+        _outside = all.Where(UnixSocket.IsOutside).ToDictionary(socket => socket.Ino);
+        // What the user gave in a socket's place is connected, bound and set as it is.
+        _sockets = [.. all.Where(socket => !UnixSocket.IsOutside(socket) && !context.Files.IsOpen(socket.Id))];
         _byInode = _sockets.ToDictionary(socket => socket.Ino);
     }
 
@@ -32,6 +36,8 @@ internal sealed class UnixSocketMaker : IDisposable
         if (maker._sockets.Length == 0) return;
         maker.Make();
         maker.FillQueues();
+        // A connected datagram socket takes messages of its peer alone: hence after its queue is filled.
+        foreach (UnixSkEntry socket in maker._sockets.Where(socket => maker.ServerOf(socket) is not null)) maker.ConnectOutside(socket);
         foreach (UnixSkEntry socket in maker._sockets) maker.Settle(socket);
     }
 
@@ -51,7 +57,10 @@ internal sealed class UnixSocketMaker : IDisposable
 
     private static bool Connects(UnixSkEntry socket) => socket.Type != SOCK_DGRAM && socket.State == TCP_ESTABLISHED;
 
-    private UnixSkEntry? PeerOf(UnixSkEntry socket) => socket.Peer == 0 ? null : _byInode.GetValueOrDefault(socket.Peer) ?? throw new CheckpointException(
+    /// <summary>The socket outside of the tree to which this one was connected, or null.</summary>
+    private UnixSkEntry? ServerOf(UnixSkEntry socket) => _outside.GetValueOrDefault(socket.Peer);
+
+    private UnixSkEntry? PeerOf(UnixSkEntry socket) => socket.Peer == 0 || _outside.ContainsKey(socket.Peer) ? null : _byInode.GetValueOrDefault(socket.Peer) ?? throw new CheckpointException(
         ErrorCode.ExternalPeer, "its other end is outside of the snapshot")
     {
         Object = $"{UnixSocket.Describe(socket.Name)} ({socket.Ino})",
@@ -68,9 +77,9 @@ internal sealed class UnixSocketMaker : IDisposable
             _context.Files.Put(socket.Id, fd);
         }
 
-        foreach (UnixSkEntry socket in _sockets.Where(socket => socket.State != TCP_LISTEN && !Connects(socket))) MakeLoose(socket);
-        foreach (UnixSkEntry socket in _sockets.Where(socket => socket.Type == SOCK_DGRAM && socket.Peer != 0)) ConnectDatagram(socket);
-        foreach (UnixSkEntry socket in _sockets.Where(socket => Connects(socket) && PeerOf(socket)?.State != TCP_LISTEN)) MakeConnection(socket);
+        foreach (UnixSkEntry socket in _sockets.Where(socket => socket.State != TCP_LISTEN && (!Connects(socket) || ServerOf(socket) is not null))) MakeLoose(socket);
+        foreach (UnixSkEntry socket in _sockets.Where(socket => socket.Type == SOCK_DGRAM && PeerOf(socket) is not null)) ConnectDatagram(socket);
+        foreach (UnixSkEntry socket in _sockets.Where(socket => Connects(socket) && ServerOf(socket) is null && PeerOf(socket)?.State != TCP_LISTEN)) MakeConnection(socket);
         foreach (UnixSkEntry socket in _sockets.Where(socket => Connects(socket) && PeerOf(socket)?.State == TCP_LISTEN))
         {
             int fd = Bound(socket, socket.Deleted);
@@ -131,7 +140,7 @@ internal sealed class UnixSocketMaker : IDisposable
     /// <summary>True for an end of what socketpair(2) makes, or of what cannot be told from it.</summary>
     private bool IsPair(UnixSkEntry socket)
     {
-        if (socket.State == TCP_LISTEN) return false;
+        if (socket.State == TCP_LISTEN || ServerOf(socket) is not null) return false;
         UnixSkEntry? peer = PeerOf(socket);
         if (!Connects(socket)) return (peer is not null && peer.Peer == socket.Ino) || socket.PeerGone;
         return peer?.State != TCP_LISTEN && !IsServerEnd(socket) && (peer is null || !IsServerEnd(peer));
@@ -176,6 +185,34 @@ internal sealed class UnixSocketMaker : IDisposable
         string what = $"{UnixSocket.Describe(socket.Name)} ({socket.Ino}) to {UnixSocket.Describe(to.Name)}";
         if (to.Name.Length == 0) throw new CheckpointException(ErrorCode.ImageUnsupported, "it is connected to a socket without a name that is connected elsewhere") { Object = what };
         creator.Connect(fd, SocketAddress.Of(to.Name.Span), _files.GetValueOrDefault(to.Ino, -1), what);
+    }
+
+    /// <summary>Connects to a server outside of the tree, by the name that it had.</summary>
+    private void ConnectOutside(UnixSkEntry socket)
+    {
+        UnixSkEntry server = ServerOf(socket)!;
+        string given = $"--inherit-fd 'fd[N]:socket[{socket.Ino}]'", what = $"{UnixSocket.Describe(socket.Name)} ({socket.Ino})";
+        if (server.Name.Length == 0)
+        {
+            throw new CheckpointException(ErrorCode.ExternalPeer, "it was connected to a socket without a name, outside of the snapshot, and the restore was given nothing in its place")
+            {
+                Object = what,
+                Remedy = $"Give a connected socket: {given}",
+            };
+        }
+
+        int fd = Fd(socket);
+        // A server whose queue is full must not hold the restore up.
+        Sys.Fcntl(fd, F_SETFL, O_NONBLOCK).OrThrow("fcntl(F_SETFL)", what);
+        using SocketCreator creator = Creator(socket);
+        SysResult connected = creator.TryConnect(fd, SocketAddress.Of(server.Name.Span));
+        if (!connected.Failed) return;
+        throw new CheckpointException(ErrorCode.ExternalPeer, $"it was connected to {UnixSocket.Describe(server.Name)} outside of the snapshot, and cannot be again")
+        {
+            Object = what,
+            Errno = connected.Errno,
+            Remedy = $"Start the server first, or give a connected socket: {given}",
+        };
     }
 
     /// <summary>A connection whose ends are both made now; the other end of one that was closed serves to fill the queue.</summary>
@@ -235,7 +272,14 @@ internal sealed class UnixSocketMaker : IDisposable
         {
             byte[] data = image.ReadRaw(packet.Length).ToArray();
             UnixSkEntry? socket = _context.Files.Entry(packet.IdFor).Usk;
-            if (socket is not null) SocketFiller.Send(_context, SenderFor(socket, packet, out byte[] address), packet, data, address);
+            if (socket is null) continue;
+            if (!_byInode.ContainsKey(socket.Ino) || (ServerOf(socket) is not null && (socket.Type != SOCK_DGRAM || socket.Name.Length == 0)))
+            {
+                _context.Log.Warn("files", $"{UnixSocket.Describe(socket.Name)} ({socket.Ino}): {packet.Length} unread bytes from outside of the snapshot are lost");
+                continue;
+            }
+
+            SocketFiller.Send(_context, SenderFor(socket, packet, out byte[] address), packet, data, address);
         }
     }
 

@@ -1,3 +1,4 @@
+using CriuPmem.Engine.Resources;
 using CriuPmem.Engine.Restore;
 using CriuPmem.Images;
 using CriuPmem.Images.Messages;
@@ -20,6 +21,7 @@ public static class RestoreJob
         var reader = new SnapshotReader(options.ImagesDirectoryFd, options.ImagesDirectory);
         SnapshotContents contents = SnapshotContents.Load(reader);
         SnapshotValidator.Check(contents, options.ImagesDirectory);
+        CpuInfo.Check(contents.Cpuinfo, options);
         using var context = new RestoreContext(options, reader, contents);
         RestoreTree.Plan(context);
         context.Files.OpenInherited();

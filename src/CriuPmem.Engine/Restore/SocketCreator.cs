@@ -112,6 +112,19 @@ internal sealed class SocketCreator : IDisposable
         _calls.Flush();
     }
 
+    /// <summary>connect(2), which may fail.</summary>
+    public SysResult TryConnect(int fd, byte[] address)
+    {
+        if (_process is null) return Sys.Connect(fd, address);
+        Receive(fd);
+        RemoteAddress target = _calls!.Batch.Data(address);
+        int connect = _calls.Try(SyscallNumber.connect, 0, target, address.Length);
+        _calls.Must("close", SyscallNumber.close, 0);
+        SysResult result = _calls.RunAndKeep().Result(connect);
+        _calls.Batch.Clear();
+        return result;
+    }
+
     /// <summary>Becomes root again.</summary>
     public void Dispose()
     {

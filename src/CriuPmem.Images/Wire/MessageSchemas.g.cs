@@ -354,8 +354,8 @@ internal static partial class MessageSchemas
             F(3, "reg", K.Message, 2),
             F(4, "isk", K.Message, 94),
             F(5, "nsf", K.Message, 24),
-            F(6, "psk", K.Message, 99),
-            F(7, "nlsk", K.Message, 96),
+            F(6, "psk", K.Message, 101),
+            F(7, "nlsk", K.Message, 98),
             F(8, "efd", K.Message, 18),
             F(9, "epfd", K.Message, 20),
             F(10, "sgfd", K.Message, 21),
@@ -367,7 +367,7 @@ internal static partial class MessageSchemas
             F(16, "usk", K.Message, 89),
             F(17, "fifo", K.Message, 17),
             F(18, "pipe", K.Message, 15),
-            F(19, "tty", K.Message, 140),
+            F(19, "tty", K.Message, 142),
             F(20, "memfd", K.Message, 50),
             F(21, "bpf", K.Message, 27),
             F(22, "pidfd", K.Message, 29),
@@ -395,7 +395,7 @@ internal static partial class MessageSchemas
         {
             Req(1, "img_version", K.UInt32),
             F(2, "fdinfo_per_id", K.Bool),
-            F(3, "root_ids", K.Message, 109),
+            F(3, "root_ids", K.Message, 111),
             F(4, "ns_per_id", K.Bool),
             F(5, "root_cg_set", K.UInt32),
             F(6, "lsmtype", K.Enum, 4),
@@ -453,6 +453,7 @@ internal static partial class MessageSchemas
             F(8, "xfeatures_mask", K.UInt64),
             F(9, "xsave_size", K.UInt32),
             F(10, "xsave_size_max", K.UInt32),
+            Rep(1000, "more_capability", K.UInt32),
         }),
         // 39
         new MessageSchema("CpuinfoEntry", typeof(CriuPmem.Images.Messages.CpuinfoEntry), new FieldSchema[]
@@ -976,6 +977,7 @@ internal static partial class MessageSchemas
             F(1001, "so_timestamp", K.Bool),
             F(1002, "so_timestampns", K.Bool),
             F(1003, "so_passpidfd", K.Bool),
+            Rep(1004, "more_opts", K.Message, 95),
         }),
         // 88
         new MessageSchema("FilePermsEntry", typeof(CriuPmem.Images.Messages.FilePermsEntry), new FieldSchema[]
@@ -1065,8 +1067,10 @@ internal static partial class MessageSchemas
             F(17, "ifname", K.String),
             F(18, "ns_id", K.UInt32),
             F(19, "shutdown", K.Enum, 12),
-            F(20, "tcp_opts", K.Message, 100),
+            F(20, "tcp_opts", K.Message, 102),
             Rep(1000, "more_opts", K.Message, 95),
+            Rep(1001, "groups", K.Message, 96),
+            Rep(1002, "datagrams", K.Message, 97),
         }),
         // 95
         new MessageSchema("SocketOptionEntry", typeof(CriuPmem.Images.Messages.SocketOptionEntry), new FieldSchema[]
@@ -1074,8 +1078,27 @@ internal static partial class MessageSchemas
             Req(1, "level", K.SInt32),
             Req(2, "name", K.SInt32),
             Req(3, "value", K.SInt32),
+            F(4, "content", K.Bytes),
         }),
         // 96
+        new MessageSchema("MulticastEntry", typeof(CriuPmem.Images.Messages.MulticastEntry), new FieldSchema[]
+        {
+            Req(1, "index", K.UInt32),
+            Req(2, "interface", K.Bytes),
+            Req(3, "group", K.Bytes),
+            Req(4, "include", K.Bool),
+            Rep(5, "sources", K.Bytes),
+        }),
+        // 97
+        new MessageSchema("DatagramEntry", typeof(CriuPmem.Images.Messages.DatagramEntry), new FieldSchema[]
+        {
+            Req(1, "sender", K.Bytes),
+            Req(2, "data", K.Bytes),
+            F(3, "destination", K.Bytes),
+            F(4, "ttl", K.UInt32),
+            F(5, "tos", K.UInt32),
+        }),
+        // 98
         new MessageSchema("NetlinkSkEntry", typeof(CriuPmem.Images.Messages.NetlinkSkEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
@@ -1090,15 +1113,17 @@ internal static partial class MessageSchemas
             Req(12, "opts", K.Message, 87),
             Rep(8, "groups", K.UInt32),
             F(13, "ns_id", K.UInt32),
+            Rep(1000, "more_opts", K.Message, 95),
+            F(1001, "type", K.UInt32),
         }),
-        // 97
+        // 99
         new MessageSchema("PacketMclist", typeof(CriuPmem.Images.Messages.PacketMclist), new FieldSchema[]
         {
             Req(1, "index", K.UInt32),
             Req(2, "type", K.UInt32),
             Req(3, "addr", K.Bytes),
         }),
-        // 98
+        // 100
         new MessageSchema("PacketRing", typeof(CriuPmem.Images.Messages.PacketRing), new FieldSchema[]
         {
             Req(1, "block_size", K.UInt32),
@@ -1109,7 +1134,7 @@ internal static partial class MessageSchemas
             Req(6, "sizeof_priv", K.UInt32),
             Req(7, "features", K.UInt32),
         }),
-        // 99
+        // 101
         new MessageSchema("PacketSockEntry", typeof(CriuPmem.Images.Messages.PacketSockEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
@@ -1127,13 +1152,13 @@ internal static partial class MessageSchemas
             Req(13, "loss", K.Bool),
             Req(14, "timestamp", K.UInt32),
             Req(15, "copy_thresh", K.UInt32),
-            Rep(16, "mclist", K.Message, 97),
+            Rep(16, "mclist", K.Message, 99),
             F(17, "fanout", K.UInt32),
-            F(18, "rx_ring", K.Message, 98),
-            F(19, "tx_ring", K.Message, 98),
+            F(18, "rx_ring", K.Message, 100),
+            F(19, "tx_ring", K.Message, 100),
             F(20, "ns_id", K.UInt32),
         }),
-        // 100
+        // 102
         new MessageSchema("TcpOptsEntry", typeof(CriuPmem.Images.Messages.TcpOptsEntry), new FieldSchema[]
         {
             F(1, "cork", K.Bool),
@@ -1142,7 +1167,7 @@ internal static partial class MessageSchemas
             F(4, "keepidle", K.UInt32),
             F(5, "keepintvl", K.UInt32),
         }),
-        // 101
+        // 103
         new MessageSchema("TcpStreamEntry", typeof(CriuPmem.Images.Messages.TcpStreamEntry), new FieldSchema[]
         {
             Req(1, "inq_len", K.UInt32),
@@ -1163,7 +1188,7 @@ internal static partial class MessageSchemas
             F(16, "rcv_wnd", K.UInt32),
             F(17, "rcv_wup", K.UInt32),
         }),
-        // 102
+        // 104
         new MessageSchema("UserX86RegsEntry", typeof(CriuPmem.Images.Messages.UserX86RegsEntry), new FieldSchema[]
         {
             Req(1, "r15", K.UInt64),
@@ -1195,13 +1220,13 @@ internal static partial class MessageSchemas
             Req(27, "gs", K.UInt64),
             F(28, "mode", K.Enum, 13),
         }),
-        // 103
+        // 105
         new MessageSchema("UserX86CetEntry", typeof(CriuPmem.Images.Messages.UserX86CetEntry), new FieldSchema[]
         {
             Req(1, "cet", K.UInt64),
             Req(2, "ssp", K.UInt64),
         }),
-        // 104
+        // 106
         new MessageSchema("UserX86XsaveEntry", typeof(CriuPmem.Images.Messages.UserX86XsaveEntry), new FieldSchema[]
         {
             Req(1, "xstate_bv", K.UInt64),
@@ -1212,9 +1237,9 @@ internal static partial class MessageSchemas
             Rep(6, "zmm_upper", K.UInt64),
             Rep(7, "hi16_zmm", K.UInt64),
             Rep(8, "pkru", K.UInt32),
-            F(9, "cet", K.Message, 103),
+            F(9, "cet", K.Message, 105),
         }),
-        // 105
+        // 107
         new MessageSchema("UserX86FpregsEntry", typeof(CriuPmem.Images.Messages.UserX86FpregsEntry), new FieldSchema[]
         {
             Req(1, "cwd", K.UInt32),
@@ -1228,9 +1253,9 @@ internal static partial class MessageSchemas
             Rep(9, "st_space", K.UInt32),
             Rep(10, "xmm_space", K.UInt32),
             Rep(11, "padding", K.UInt32),
-            F(13, "xsave", K.Message, 104),
+            F(13, "xsave", K.Message, 106),
         }),
-        // 106
+        // 108
         new MessageSchema("UserDescT", typeof(CriuPmem.Images.Messages.UserDescT), new FieldSchema[]
         {
             Req(1, "entry_number", K.UInt32),
@@ -1244,15 +1269,15 @@ internal static partial class MessageSchemas
             Req(9, "seg_not_present", K.Bool),
             Req(10, "usable", K.Bool),
         }),
-        // 107
+        // 109
         new MessageSchema("ThreadInfoX86", typeof(CriuPmem.Images.Messages.ThreadInfoX86), new FieldSchema[]
         {
             Req(1, "clear_tid_addr", K.UInt64),
-            Req(2, "gpregs", K.Message, 102),
-            Req(3, "fpregs", K.Message, 105),
-            Rep(4, "tls", K.Message, 106),
+            Req(2, "gpregs", K.Message, 104),
+            Req(3, "fpregs", K.Message, 107),
+            Rep(4, "tls", K.Message, 108),
         }),
-        // 108
+        // 110
         new MessageSchema("TaskCoreEntry", typeof(CriuPmem.Images.Messages.TaskCoreEntry), new FieldSchema[]
         {
             Req(1, "task_state", K.UInt32),
@@ -1261,21 +1286,21 @@ internal static partial class MessageSchemas
             Req(4, "flags", K.UInt32),
             Req(5, "blk_sigset", K.UInt64),
             Req(6, "comm", K.Bytes),
-            F(7, "timers", K.Message, 121),
-            F(8, "rlimits", K.Message, 113),
+            F(7, "timers", K.Message, 123),
+            F(8, "rlimits", K.Message, 115),
             F(9, "cg_set", K.UInt32),
-            F(10, "signals_s", K.Message, 118),
+            F(10, "signals_s", K.Message, 120),
             F(11, "old_seccomp_mode", K.Enum, 14),
             F(12, "old_seccomp_filter", K.UInt32),
             F(13, "loginuid", K.UInt32),
             F(14, "oom_score_adj", K.Int32),
-            Rep(15, "sigactions", K.Message, 116),
+            Rep(15, "sigactions", K.Message, 118),
             F(18, "child_subreaper", K.Bool),
             F(20, "blk_sigset_extended", K.UInt64),
             F(21, "stop_signo", K.UInt32),
             F(22, "membarrier_registration_mask", K.UInt32),
         }),
-        // 109
+        // 111
         new MessageSchema("TaskKobjIdsEntry", typeof(CriuPmem.Images.Messages.TaskKobjIdsEntry), new FieldSchema[]
         {
             Req(1, "vm_id", K.UInt32),
@@ -1291,14 +1316,14 @@ internal static partial class MessageSchemas
             F(11, "cgroup_ns_id", K.UInt32),
             F(12, "time_ns_id", K.UInt32),
         }),
-        // 110
+        // 112
         new MessageSchema("ThreadSasEntry", typeof(CriuPmem.Images.Messages.ThreadSasEntry), new FieldSchema[]
         {
             Req(1, "ss_sp", K.UInt64),
             Req(2, "ss_size", K.UInt64),
             Req(3, "ss_flags", K.UInt32),
         }),
-        // 111
+        // 113
         new MessageSchema("ThreadCoreEntry", typeof(CriuPmem.Images.Messages.ThreadCoreEntry), new FieldSchema[]
         {
             Req(1, "futex_rla", K.UInt64),
@@ -1307,19 +1332,19 @@ internal static partial class MessageSchemas
             F(4, "sched_policy", K.UInt32),
             F(5, "sched_prio", K.UInt32),
             F(6, "blk_sigset", K.UInt64),
-            F(7, "sas", K.Message, 110),
+            F(7, "sas", K.Message, 112),
             F(8, "pdeath_sig", K.UInt32),
-            F(9, "signals_p", K.Message, 118),
-            F(10, "creds", K.Message, 115),
+            F(9, "signals_p", K.Message, 120),
+            F(10, "creds", K.Message, 117),
             F(11, "seccomp_mode", K.Enum, 14),
             F(12, "seccomp_filter", K.UInt32),
             F(13, "comm", K.Bytes),
             F(14, "blk_sigset_extended", K.UInt64),
-            F(15, "rseq_entry", K.Message, 123),
+            F(15, "rseq_entry", K.Message, 125),
             F(16, "cg_set", K.UInt32),
-            F(1000, "more", K.Message, 112),
+            F(1000, "more", K.Message, 114),
         }),
-        // 112
+        // 114
         new MessageSchema("ThreadMoreEntry", typeof(CriuPmem.Images.Messages.ThreadMoreEntry), new FieldSchema[]
         {
             F(1, "affinity", K.Bytes),
@@ -1330,21 +1355,21 @@ internal static partial class MessageSchemas
             F(7, "sched_period", K.UInt64),
             F(8, "restart_call", K.UInt32),
         }),
-        // 113
+        // 115
         new MessageSchema("TaskRlimitsEntry", typeof(CriuPmem.Images.Messages.TaskRlimitsEntry), new FieldSchema[]
         {
-            Rep(1, "rlimits", K.Message, 122),
+            Rep(1, "rlimits", K.Message, 124),
         }),
-        // 114
+        // 116
         new MessageSchema("CoreEntry", typeof(CriuPmem.Images.Messages.CoreEntry), new FieldSchema[]
         {
             Req(1, "mtype", K.Enum, 17),
-            F(2, "thread_info", K.Message, 107),
-            F(3, "tc", K.Message, 108),
-            F(4, "ids", K.Message, 109),
-            F(5, "thread_core", K.Message, 111),
+            F(2, "thread_info", K.Message, 109),
+            F(3, "tc", K.Message, 110),
+            F(4, "ids", K.Message, 111),
+            F(5, "thread_core", K.Message, 113),
         }),
-        // 115
+        // 117
         new MessageSchema("CredsEntry", typeof(CriuPmem.Images.Messages.CredsEntry), new FieldSchema[]
         {
             Req(1, "uid", K.UInt32),
@@ -1367,7 +1392,7 @@ internal static partial class MessageSchemas
             F(18, "no_new_privs", K.UInt32),
             Rep(19, "cap_amb", K.UInt32),
         }),
-        // 116
+        // 118
         new MessageSchema("SaEntry", typeof(CriuPmem.Images.Messages.SaEntry), new FieldSchema[]
         {
             Req(1, "sigaction", K.UInt64),
@@ -1377,17 +1402,17 @@ internal static partial class MessageSchemas
             F(5, "compat_sigaction", K.Bool),
             F(6, "mask_extended", K.UInt64),
         }),
-        // 117
+        // 119
         new MessageSchema("SiginfoEntry", typeof(CriuPmem.Images.Messages.SiginfoEntry), new FieldSchema[]
         {
             Req(1, "siginfo", K.Bytes),
         }),
-        // 118
+        // 120
         new MessageSchema("SignalQueueEntry", typeof(CriuPmem.Images.Messages.SignalQueueEntry), new FieldSchema[]
         {
-            Rep(1, "signals", K.Message, 117),
+            Rep(1, "signals", K.Message, 119),
         }),
-        // 119
+        // 121
         new MessageSchema("ItimerEntry", typeof(CriuPmem.Images.Messages.ItimerEntry), new FieldSchema[]
         {
             Req(1, "isec", K.UInt64),
@@ -1395,7 +1420,7 @@ internal static partial class MessageSchemas
             Req(3, "vsec", K.UInt64),
             Req(4, "vusec", K.UInt64),
         }),
-        // 120
+        // 122
         new MessageSchema("PosixTimerEntry", typeof(CriuPmem.Images.Messages.PosixTimerEntry), new FieldSchema[]
         {
             Req(1, "it_id", K.UInt32),
@@ -1410,21 +1435,21 @@ internal static partial class MessageSchemas
             Req(10, "vnsec", K.UInt64),
             F(11, "notify_thread_id", K.Int32),
         }),
-        // 121
+        // 123
         new MessageSchema("TaskTimersEntry", typeof(CriuPmem.Images.Messages.TaskTimersEntry), new FieldSchema[]
         {
-            Req(1, "real", K.Message, 119),
-            Req(2, "virt", K.Message, 119),
-            Req(3, "prof", K.Message, 119),
-            Rep(4, "posix", K.Message, 120),
+            Req(1, "real", K.Message, 121),
+            Req(2, "virt", K.Message, 121),
+            Req(3, "prof", K.Message, 121),
+            Rep(4, "posix", K.Message, 122),
         }),
-        // 122
+        // 124
         new MessageSchema("RlimitEntry", typeof(CriuPmem.Images.Messages.RlimitEntry), new FieldSchema[]
         {
             Req(1, "cur", K.UInt64),
             Req(2, "max", K.UInt64),
         }),
-        // 123
+        // 125
         new MessageSchema("RseqEntry", typeof(CriuPmem.Images.Messages.RseqEntry), new FieldSchema[]
         {
             Req(1, "rseq_abi_pointer", K.UInt64),
@@ -1432,14 +1457,14 @@ internal static partial class MessageSchemas
             Req(3, "signature", K.UInt32),
             F(4, "rseq_cs_pointer", K.UInt64),
         }),
-        // 124
+        // 126
         new MessageSchema("FsEntry", typeof(CriuPmem.Images.Messages.FsEntry), new FieldSchema[]
         {
             Req(1, "cwd_id", K.UInt32),
             Req(2, "root_id", K.UInt32),
             F(3, "umask", K.UInt32),
         }),
-        // 125
+        // 127
         new MessageSchema("PstreeEntry", typeof(CriuPmem.Images.Messages.PstreeEntry), new FieldSchema[]
         {
             Req(1, "pid", K.UInt32),
@@ -1448,67 +1473,67 @@ internal static partial class MessageSchemas
             Req(4, "sid", K.UInt32),
             Rep(5, "threads", K.UInt32),
         }),
-        // 126
+        // 128
         new MessageSchema("SeccompFilter", typeof(CriuPmem.Images.Messages.SeccompFilter), new FieldSchema[]
         {
             Req(1, "filter", K.Bytes),
             F(2, "prev", K.UInt32),
             F(3, "flags", K.UInt32),
         }),
-        // 127
+        // 129
         new MessageSchema("SeccompEntry", typeof(CriuPmem.Images.Messages.SeccompEntry), new FieldSchema[]
         {
-            Rep(1, "seccomp_filters", K.Message, 126),
+            Rep(1, "seccomp_filters", K.Message, 128),
         }),
-        // 128
+        // 130
         new MessageSchema("CgroupPerms", typeof(CriuPmem.Images.Messages.CgroupPerms), new FieldSchema[]
         {
             Req(1, "mode", K.UInt32),
             Req(2, "uid", K.UInt32),
             Req(3, "gid", K.UInt32),
         }),
-        // 129
+        // 131
         new MessageSchema("CgroupPropEntry", typeof(CriuPmem.Images.Messages.CgroupPropEntry), new FieldSchema[]
         {
             Req(1, "name", K.String),
             Req(2, "value", K.String),
-            F(3, "perms", K.Message, 128),
+            F(3, "perms", K.Message, 130),
         }),
-        // 130
+        // 132
         new MessageSchema("CgroupDirEntry", typeof(CriuPmem.Images.Messages.CgroupDirEntry), new FieldSchema[]
         {
             Req(1, "dir_name", K.String),
-            Rep(2, "children", K.Message, 130),
-            Rep(3, "properties", K.Message, 129),
-            F(4, "dir_perms", K.Message, 128),
+            Rep(2, "children", K.Message, 132),
+            Rep(3, "properties", K.Message, 131),
+            F(4, "dir_perms", K.Message, 130),
         }),
-        // 131
+        // 133
         new MessageSchema("CgControllerEntry", typeof(CriuPmem.Images.Messages.CgControllerEntry), new FieldSchema[]
         {
             Rep(1, "cnames", K.String),
-            Rep(2, "dirs", K.Message, 130),
+            Rep(2, "dirs", K.Message, 132),
             F(3, "is_threaded", K.Bool),
         }),
-        // 132
+        // 134
         new MessageSchema("CgMemberEntry", typeof(CriuPmem.Images.Messages.CgMemberEntry), new FieldSchema[]
         {
             Req(1, "name", K.String),
             Req(2, "path", K.String),
             F(3, "cgns_prefix", K.UInt32),
         }),
-        // 133
+        // 135
         new MessageSchema("CgSetEntry", typeof(CriuPmem.Images.Messages.CgSetEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
-            Rep(2, "ctls", K.Message, 132),
+            Rep(2, "ctls", K.Message, 134),
         }),
-        // 134
+        // 136
         new MessageSchema("CgroupEntry", typeof(CriuPmem.Images.Messages.CgroupEntry), new FieldSchema[]
         {
-            Rep(1, "sets", K.Message, 133),
-            Rep(2, "controllers", K.Message, 131),
+            Rep(1, "sets", K.Message, 135),
+            Rep(2, "controllers", K.Message, 133),
         }),
-        // 135
+        // 137
         new MessageSchema("WinsizeEntry", typeof(CriuPmem.Images.Messages.WinsizeEntry), new FieldSchema[]
         {
             Req(1, "ws_row", K.UInt32),
@@ -1516,7 +1541,7 @@ internal static partial class MessageSchemas
             Req(3, "ws_xpixel", K.UInt32),
             Req(4, "ws_ypixel", K.UInt32),
         }),
-        // 136
+        // 138
         new MessageSchema("TermiosEntry", typeof(CriuPmem.Images.Messages.TermiosEntry), new FieldSchema[]
         {
             Req(1, "c_iflag", K.UInt32),
@@ -1528,18 +1553,18 @@ internal static partial class MessageSchemas
             Req(7, "c_ospeed", K.UInt32),
             Rep(8, "c_cc", K.UInt32),
         }),
-        // 137
+        // 139
         new MessageSchema("TtyPtyEntry", typeof(CriuPmem.Images.Messages.TtyPtyEntry), new FieldSchema[]
         {
             Req(1, "index", K.UInt32),
         }),
-        // 138
+        // 140
         new MessageSchema("TtyDataEntry", typeof(CriuPmem.Images.Messages.TtyDataEntry), new FieldSchema[]
         {
             Req(1, "tty_id", K.UInt32),
             Req(2, "data", K.Bytes),
         }),
-        // 139
+        // 141
         new MessageSchema("TtyInfoEntry", typeof(CriuPmem.Images.Messages.TtyInfoEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
@@ -1550,16 +1575,16 @@ internal static partial class MessageSchemas
             Req(6, "sid", K.UInt32),
             Req(7, "pgrp", K.UInt32),
             Req(8, "rdev", K.UInt32),
-            F(9, "termios", K.Message, 136),
-            F(10, "termios_locked", K.Message, 136),
-            F(11, "winsize", K.Message, 135),
-            F(12, "pty", K.Message, 137),
+            F(9, "termios", K.Message, 138),
+            F(10, "termios_locked", K.Message, 138),
+            F(11, "winsize", K.Message, 137),
+            F(12, "pty", K.Message, 139),
             F(13, "dev", K.UInt32),
             F(14, "uid", K.UInt32),
             F(15, "gid", K.UInt32),
             F(1000, "hung_up", K.Bool),
         }),
-        // 140
+        // 142
         new MessageSchema("TtyFileEntry", typeof(CriuPmem.Images.Messages.TtyFileEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),

@@ -42,6 +42,9 @@ internal sealed record ProcStatus
     /// <summary>True with a user shadow stack (CET).</summary>
     public bool ShadowStack { get; private set; }
 
+    /// <summary>Anonymous memory that is present, in KiB.</summary>
+    public ulong AnonymousKib { get; private set; }
+
     /// <summary>Locked memory, in KiB.</summary>
     public ulong LockedKib { get; private set; }
 
@@ -87,6 +90,7 @@ internal sealed record ProcStatus
         else if (name.SequenceEqual("Umask"u8)) Umask = Octal(value);
         else if (name.SequenceEqual("THP_enabled"u8)) ThpEnabled = Decimal(value) != 0;
         else if (name.SequenceEqual("x86_Thread_features"u8)) ShadowStack = value.IndexOf("shstk"u8) >= 0;
+        else if (name.SequenceEqual("RssAnon"u8)) AnonymousKib = (ulong)Decimal(value);
         else if (name.SequenceEqual("VmLck"u8)) LockedKib = (ulong)Decimal(value);
         else return false;
         return true;

@@ -1,0 +1,19 @@
+using CriuPmem.Engine.Dump;
+
+namespace CriuPmem.Engine.Memory;
+
+/// <summary>A way of saving the memory of a tree: what is done before it stands still, while it does, and afterwards.</summary>
+internal interface IMemorySaver : IDisposable
+{
+    /// <summary>Pages written; pages left to an earlier snapshot; pages looked at.</summary>
+    (long Written, long InParent, long Scanned) Pages { get; }
+
+    /// <summary>Does what can be done while the tree runs.</summary>
+    void Prepare();
+
+    /// <summary>Does what must be done while the tree stands still; everything else about it is known by now.</summary>
+    void Save(FrozenTree tree, DumpContext context);
+
+    /// <summary>Does the rest: nothing of it needs the tree any more.</summary>
+    void Finish();
+}

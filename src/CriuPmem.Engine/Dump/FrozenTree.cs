@@ -85,12 +85,17 @@ internal sealed class FrozenTree : IDisposable
         foreach (DumpProcess process in Processes.Where(process => process.Space is not null && process.MemoryOwner is null)) RemoveScratch(process);
         foreach (DumpProcess process in Processes)
         {
-            if (state == FinalState.Stopped && !process.IsZombie) Sys.Kill(process.Pid, SIGSTOP);
+            if ((state == FinalState.Stopped && !process.IsZombie) || WasToldToStop(process)) Sys.Kill(process.Pid, SIGSTOP);
             foreach (DumpThread thread in process.Threads) thread.Task.Detach();
         }
 
         foreach (DumpProcess process in Processes.Where(process => process.Threads.Exists(thread => thread.Task.GroupStopSignal != 0))) WaitStoppedAgain(process);
     }
+
+    /// <summary>True when a SIGSTOP came while the process stood still, and no SIGCONT since, which would have taken it back.</summary>
+    private static bool WasToldToStop(DumpProcess process) =>
+        process.Threads.Exists(static thread => thread.Task.WasToldToStop) &&
+        process.Proc.Status() is { } status && ((status.PendingProcess | status.PendingThread) >> (SIGCONT - 1) & 1) == 0;
 
     /// <summary>A stopped process is woken by the detach and stops again by itself: nobody shall see it in between.</summary>
     private static void WaitStoppedAgain(DumpProcess process)

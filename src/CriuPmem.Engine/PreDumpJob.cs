@@ -40,6 +40,8 @@ public static class PreDumpJob
             List<DumpProcess> owners = MemoryTracking.Begin(tree);
             tree.Release(FinalState.Running);
             long frozen = watch.Lap();
+            // What is protected anew counts from this round on, and would be missing in any other that followed the same one.
+            TrackingHolder.End(earlier?.Tracking);
             var plans = owners.ConvertAll(process => (process, Plan: memory.Plan(process, earlier?.PagesOf(process), protect: true, running: true)));
             watch.Lap();
             MemoryTracking.Pause(options);
@@ -52,7 +54,6 @@ public static class PreDumpJob
             snapshot.Commit(Inventory(tracking), options.Sync);
             Interruption.Hold();
             snapshot.Keep()();
-            TrackingHolder.End(earlier?.Tracking);
             if (options.AutoDedup) DedupJob.Run(options.ImagesDirectoryFd, options.ImagesDirectory, options.Log);
             options.Log.Info("pre-dump", $"frozen for {frozen} us, memory copied in {copied} us while it ran");
             WriteStatistics(options, memory, freezing, frozen, copied);

@@ -34,6 +34,7 @@ public static unsafe class Interruption
     /// <summary>From here on SIGHUP, SIGINT, SIGQUIT and SIGTERM are noted; those that the program was started to ignore stay ignored.</summary>
     public static void Begin()
     {
+        s_held = false;
         if (s_pages is not null) return;
         const int readWrite = 3, readExecute = 5, privateAnonymous = 0x22;
         SysResult mapped = Syscall.Invoke(SyscallNumber.mmap, 0, 2 * (long)Constants.PageSize, readWrite, privateAnonymous, -1, 0);

@@ -25,6 +25,12 @@ internal sealed unsafe class Tracee
     /// <summary>The signal of the group stop in which the task was found, or 0.</summary>
     public int GroupStopSignal { get; set; }
 
+    /// <summary>
+    /// A SIGSTOP came while the task ran what was loaded into it. No mask holds it back, and it is not let through then:
+    /// whoever lets the process go sends it again.
+    /// </summary>
+    public bool WasToldToStop { get; private set; }
+
     /// <summary>True while registers or mask are not the program's own.</summary>
     public bool IsBorrowed { get; set; }
 
@@ -208,6 +214,7 @@ internal sealed unsafe class Tracee
     {
         TaskStop stop = Wait();
         if (stop.Ended) throw Died(stop);
+        if (stop.Event == 0 && stop.Signal == SIGSTOP) WasToldToStop = true;
         return stop.Event == 0 && stop.Signal is SIGSEGV or SIGBUS or SIGILL or SIGSYS ? throw Faulted(stop) : stop;
     }
 

@@ -15,6 +15,7 @@ internal static class DumpCommand
     {
         DumpOptions options = OptionsMapper.ToDump(given);
         Privileges.Read().Require("dump", options.Unprivileged);
+        Interruption.Begin();
         using Session session = Session.Open(given, reporter);
         session.Fill(options);
         try

@@ -17,6 +17,7 @@ internal static class RestoreCommand
     {
         RestoreOptions options = OptionsMapper.ToRestore(given);
         Privileges.Read().Require("restore", options.Unprivileged);
+        Interruption.Begin();
         using Session session = Session.Open(given, reporter);
         session.Fill(options);
         PidFile? pidFile = null;

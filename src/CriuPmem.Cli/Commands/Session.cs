@@ -50,7 +50,6 @@ internal sealed unsafe class Session : IDisposable
     /// <exception cref="CheckpointException">A directory or the log cannot be used.</exception>
     public static Session Open(Invocation given, Reporter reporter)
     {
-        Interruption.Begin();
         ResourceLimit.RaiseOpenFiles();
         var session = new Session(given.Command.Name, reporter);
         try

@@ -38,6 +38,20 @@ internal static class ArgumentReader
     public static Occurrence ReadNamed(string name, string? value)
     {
         (OptionSpec spec, bool negated) = Find("--" + name, name);
+        if (spec.Shape == ValueShape.Flag && value is not null)
+        {
+            if (!Values.TryFlag(value, out bool on))
+            {
+                throw new CheckpointException(ErrorCode.Usage, $"'{value}' is neither yes nor no")
+                {
+                    Object = name,
+                    Remedy = "Write yes, true, on or 1, or no, false, off or 0, or the name alone.",
+                };
+            }
+
+            negated ^= !on;
+        }
+
         if (spec.Shape == ValueShape.Required && string.IsNullOrEmpty(value)) throw NeedsValue(spec);
         return new Occurrence(spec, spec.Shape == ValueShape.Flag ? null : value, negated);
     }

@@ -25,14 +25,16 @@ internal static class ConfigFile
                 int equals = words[0].IndexOf('=', StringComparison.Ordinal);
                 string name = equals < 0 ? words[0] : words[0][..equals];
                 string? value = equals >= 0 ? words[0][(equals + 1)..] : words.Count > 1 ? words[1] : null;
-                Occurrence option = ArgumentReader.ReadNamed(name, value);
+                bool isFlag = OptionCatalog.Every.Any(spec => spec.Shape == ValueShape.Flag && (spec.Name == name || spec.NegatedName == name));
+                bool strayWord = isFlag && equals < 0 && value is not null && !Values.TryFlag(value, out _);
+                Occurrence option = ArgumentReader.ReadNamed(name, strayWord ? null : value);
                 if (option.Spec.CommandLineOnly)
                 {
                     warnings.Add($"{path}, line {number}: {name} has no effect in a configuration file");
                     continue;
                 }
 
-                int wanted = equals >= 0 || option.Spec.Shape == ValueShape.Flag ? 1 : 2;
+                int wanted = equals >= 0 || strayWord ? 1 : 2;
                 if (words.Count > wanted) warnings.Add($"{path}, line {number}: '{string.Join(' ', words.Skip(wanted))}' behind {name} has no effect");
                 options.Add(option);
             }

@@ -7,12 +7,14 @@ namespace CriuPmem.Cli.Options;
 internal static class Values
 {
     /// <summary>A flag: absent value means on.</summary>
-    public static bool Flag(IReadOnlyList<string> words) => words.Count == 0 || words[^1].ToUpperInvariant() switch
+    public static bool Flag(IReadOnlyList<string> words) => words.Count == 0 || words[0] != "false";
+
+    /// <summary>Yes or no, as people write it; false for anything else.</summary>
+    public static bool TryFlag(string word, out bool on)
     {
-        "YES" or "TRUE" or "1" or "ON" => true,
-        "NO" or "FALSE" or "0" or "OFF" => false,
-        _ => throw new FormatException($"'{words[^1]}' is neither yes nor no (true and false, on and off, 1 and 0 do too)"),
-    };
+        on = word.ToUpperInvariant() is "YES" or "TRUE" or "1" or "ON";
+        return on || word.ToUpperInvariant() is "NO" or "FALSE" or "0" or "OFF";
+    }
 
     /// <summary>A text as it is.</summary>
     public static string? Text(IReadOnlyList<string> words) => words[^1];

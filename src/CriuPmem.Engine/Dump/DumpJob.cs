@@ -39,6 +39,8 @@ public static class DumpJob
             var writer = new TreeWriter(context);
             writer.Observe();
             long observed = watch.Lap();
+            // What is protected anew counts from this round on, and would be missing in any other that followed the same one.
+            if (options.TrackMemory && options.FinalState != FinalState.Killed) TrackingHolder.End(earlier?.Tracking);
             saver.Save(tree, context);
             writer.SaveContents();
             long copied = watch.Lap();

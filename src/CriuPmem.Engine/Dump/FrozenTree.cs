@@ -30,6 +30,9 @@ internal sealed class FrozenTree : IDisposable
     /// <summary>The processes, parents before children.</summary>
     public List<DumpProcess> Processes { get; } = [];
 
+    /// <summary>When freezing began, in clock ticks since the boot, as /proc tells when processes began.</summary>
+    public ulong BegunTicks { get; } = NowTicks();
+
     /// <summary>One process of each address space: the first in the tree.</summary>
     public IEnumerable<DumpProcess> MemoryOwners => Processes.Where(process => !process.IsZombie && process.MemoryOwner is null);
 
@@ -59,6 +62,13 @@ internal sealed class FrozenTree : IDisposable
         }
     }
 
+    private static ulong NowTicks()
+    {
+        const ulong perSecond = 100; // USER_HZ, on x86-64 for good
+        (ulong seconds, ulong nanoseconds) = Sys.Clock(Sys.CLOCK_BOOTTIME);
+        return (seconds * perSecond) + (nanoseconds / (1_000_000_000 / perSecond));
+    }
+
     /// <summary>Lets the tree go: running, stopped or killed.</summary>
     public void Release(FinalState state)
     {
@@ -75,12 +85,17 @@ internal sealed class FrozenTree : IDisposable
         foreach (DumpProcess process in Processes.Where(process => process.Space is not null && process.MemoryOwner is null)) RemoveScratch(process);
         foreach (DumpProcess process in Processes)
         {
-            if (state == FinalState.Stopped && !process.IsZombie) Sys.Kill(process.Pid, SIGSTOP);
+            if ((state == FinalState.Stopped && !process.IsZombie) || WasToldToStop(process)) Sys.Kill(process.Pid, SIGSTOP);
             foreach (DumpThread thread in process.Threads) thread.Task.Detach();
         }
 
         foreach (DumpProcess process in Processes.Where(process => process.Threads.Exists(thread => thread.Task.GroupStopSignal != 0))) WaitStoppedAgain(process);
     }
+
+    /// <summary>True when a SIGSTOP came while the process stood still, and no SIGCONT since, which would have taken it back.</summary>
+    private static bool WasToldToStop(DumpProcess process) =>
+        process.Threads.Exists(static thread => thread.Task.WasToldToStop) &&
+        process.Proc.Status() is { } status && ((status.PendingProcess | status.PendingThread) >> (SIGCONT - 1) & 1) == 0;
 
     /// <summary>A stopped process is woken by the detach and stops again by itself: nobody shall see it in between.</summary>
     private static void WaitStoppedAgain(DumpProcess process)

@@ -18,7 +18,9 @@ internal static class Outsiders
             bool ofSession = leaders.Contains(session);
             if (!ofSession && !leaders.Contains(group)) return;
             using ProcDirectory? outsider = ProcDirectory.TryOpen(pid);
-            log.Warn("dump", $"{outsider?.Stat()?.Comm} ({pid}) is not in the tree and is not saved, but belongs to its {(ofSession ? "session" : "process group")} {(ofSession ? session : group)}");
+            // The tree may run again, and have children that are younger than the snapshot.
+            if (outsider?.Stat() is not { } stat || stat.StartTimeTicks >= tree.BegunTicks) return;
+            log.Warn("dump", $"{stat.Comm} ({pid}) is not in the tree and is not saved, but belongs to its {(ofSession ? "session" : "process group")} {(ofSession ? session : group)}");
         });
     }
 }

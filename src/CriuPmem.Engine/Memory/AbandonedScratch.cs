@@ -24,7 +24,7 @@ internal static class AbandonedScratch
         if (whole.Start < scratch) mappings.Insert(at, whole with { End = scratch });
     }
 
-    /// <summary>Has a process unmap what engines left in it that died.</summary>
+    /// <summary>Has a frozen process unmap what engines left in it that died.</summary>
     public static void Remove(DumpProcess process)
     {
         if (process.Space is null) return;

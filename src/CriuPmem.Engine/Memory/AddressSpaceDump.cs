@@ -18,6 +18,7 @@ internal static class AddressSpaceDump
     public static void Describe(DumpContext context, DumpProcess process)
     {
         ReadMappings(process);
+        AbandonedScratch.Remove(process);
         MmEntry memory = process.Memory;
         foreach (ref readonly MemoryMapping mapping in CollectionsMarshal.AsSpan(process.Mappings))
         {
@@ -70,7 +71,6 @@ internal static class AddressSpaceDump
         }
 
         if (process.Space is { } space) AbandonedScratch.Hide(process.Mappings, space.Batch.Scratch.Value);
-        AbandonedScratch.Remove(process);
     }
 
     private static VmaEntry Entry(in MemoryMapping mapping)

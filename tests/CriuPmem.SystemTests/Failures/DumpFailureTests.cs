@@ -103,6 +103,23 @@ public sealed class DumpFailureTests
         live.Stop();
     }
 
+    /// <summary>No mask holds SIGSTOP back: it comes while remote calls run. It, too, takes effect when the tree goes on, of a dump that failed as well.</summary>
+    [Theory]
+    [InlineData("exit 0", "T")]
+    [InlineData("exit 1", "T")]
+    [InlineData("kill -CONT $CRTOOLS_INIT_PID", "S")]
+    public void StopWhileFrozen_Arrives(string then, string state)
+    {
+        using var live = new LiveWorkload(Workload.Named("mem_brk"));
+        string script = EngineRun.Script(live, "post-dump", $"kill -STOP $CRTOOLS_INIT_PID; {then}");
+        EngineRun.Run("dump", "-R", "-t", $"{live.Pid}", "-D", live.NewImages("images"), "--action-script", script);
+        Thread.Sleep(50);
+        Assert.Contains($"State: {state} ", ProcessTable.Describe(live.Pid), StringComparison.Ordinal);
+        Command.Run("/bin/kill", ["-CONT", $"{live.Pid}"], Engine.Limit);
+        live.Check("after it was stopped while it stood still");
+        live.Stop();
+    }
+
     [Fact]
     public void TracedByAnother()
     {

@@ -79,6 +79,36 @@ public sealed class KillTests
         return inTime;
     });
 
+    /// <summary>An engine that is killed leaves its scratch mapping; the next dump takes it away, and does not save it.</summary>
+    [Fact]
+    public void Dump_AfterAKilledOne_RemovesItsScratch()
+    {
+        using var live = new LiveWorkload(Workload.Named("threads_basic"));
+        string before = Executable(live.Pid);
+        string kill = EngineRun.Script(live, "post-dump", "kill -KILL $PPID");
+        for (int i = 1; i <= 3; i++)
+        {
+            Command killed = EngineRun.Run("dump", "-R", "-t", $"{live.Pid}", "-D", live.NewImages($"killed.{i}"), "--action-script", kill);
+            Assert.Equal(137, killed.ExitCode);
+            live.Check("after a dump that was killed");
+        }
+
+        Assert.NotEqual(before, Executable(live.Pid)); // else this shows nothing
+        live.Dump(Engine.Ours, live.NewImages("next"), "-R");
+        Assert.Equal(before, Executable(live.Pid));
+        live.Check("after the next dump");
+        EngineRun.Run("dump", "-R", "-t", $"{live.Pid}", "-D", live.NewImages("killed"), "--action-script", kill);
+        string images = live.NewImages("images");
+        live.Dump(Engine.Ours, images);
+        live.Restore(Engine.Ours, images);
+        Assert.Equal(before, Executable(live.Pid));
+        live.Check("restored");
+        live.Stop();
+    }
+
+    private static string Executable(int pid) =>
+        string.Join('\n', File.ReadAllLines($"/proc/{pid}/maps").Where(line => line.Contains(" rwxp ", StringComparison.Ordinal)));
+
     /// <summary>Has workloads in random order killed a number of times in all; every workload's failure is told.</summary>
     /// <param name="subject">Its name in not-yet.txt.</param>
     /// <param name="kills">How many kills in all.</param>

@@ -32,6 +32,8 @@ public sealed class OptionTests
     [Theory]
     [InlineData("leave-running=no", false)]
     [InlineData("leave-running=off", false)]
+    [InlineData("leave-running no", false)]
+    [InlineData("leave-running # no", true)]
     [InlineData("leave-running=1", true)]
     [InlineData("leave-running", true)]
     [InlineData("leave-running=YES", true)]
@@ -58,7 +60,7 @@ public sealed class OptionTests
     {
         string config = Path.Combine(Machine.Scratch, "conf.maybe");
         File.WriteAllText(config, "leave-running=maybe\n");
-        EngineRun.Refuses(["dump", "--config", config, "-t", "1"], "CP1006", "maybe", "neither yes nor no");
+        EngineRun.Refuses(["dump", "--config", config, "-t", "4194303"], "CP1006", "maybe", "neither yes nor no");
     }
 
     /// <summary>Every option in the peer's own help is known to us: it works, or is refused in one line.</summary>
@@ -82,12 +84,10 @@ public sealed class OptionTests
     }
 
     [Theory]
-    [InlineData("--track-mem")]
-    [InlineData("--prev-images-dir=../1")]
     [InlineData("--lazy-pages")]
     public void PeerOption_NotBuilt_IsRefusedInOneLine(string option)
     {
-        Command command = EngineRun.Run("dump", "-t", "1", option);
+        Command command = EngineRun.Run("dump", "-t", "4194303", option);
         Assert.Equal(1, command.ExitCode);
         string line = Assert.Single(command.Output.Trim().Split('\n'));
         Assert.Contains("[CP1007]", line, StringComparison.Ordinal);

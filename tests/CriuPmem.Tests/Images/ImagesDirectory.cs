@@ -73,7 +73,7 @@ internal sealed class ImagesDirectory : IDisposable
     public void ExpectOld()
     {
         Assert.Equal(OldNames, Names());
-        Assert.Empty(Directory.GetDirectories(Path).Where(path => new FileInfo(path).LinkTarget is null));
+        Assert.DoesNotContain(Directory.GetDirectories(Path), path => new FileInfo(path).LinkTarget is null);
         Assert.Equal("../older", new FileInfo(this["parent"]).LinkTarget);
         Assert.Equal(1u, Reader.ReadSingle<InventoryEntry>(ImageKind.Inventory).ImgVersion);
         Assert.Equal(1u, Reader.ReadSingle<FsEntry>(ImageKind.Fs, 1).CwdId);

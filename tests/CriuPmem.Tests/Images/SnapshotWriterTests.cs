@@ -152,7 +152,7 @@ public sealed class SnapshotWriterTests
             if (ended) break;
         }
 
-        Assert.Equal([1, 2], seen.Order());
+        Assert.Equal([1u, 2u], seen.Order());
     }
 
     [Fact]

@@ -1,16 +1,40 @@
 namespace CriuPmem.SystemTests;
 
 /// <summary>Who dumps and who restores. The names are those of not-yet.txt and of the tests.</summary>
-internal sealed record Direction(string Name, Engine Dumps, Engine Restores, bool LeaveRunning = false)
+/// <param name="Name">Its name.</param>
+/// <param name="Dumps">Who dumps.</param>
+/// <param name="Restores">Who restores.</param>
+/// <param name="LeaveRunning">The tree goes on after the dump.</param>
+/// <param name="PreDumps">Snapshots of the memory before, each of which the next one continues.</param>
+/// <param name="Live">The memory is copied while the tree runs; what was saved is restored when the tree is gone.</param>
+internal sealed record Direction(string Name, Engine Dumps, Engine Restores, bool LeaveRunning = false, int PreDumps = 0, bool Live = false)
 {
     public static IReadOnlyList<Direction> All { get; } =
     [
         new("ours", Engine.Ours, Engine.Ours),
         new("ours-leave-running", Engine.Ours, Engine.Ours, LeaveRunning: true),
+        new("ours-incremental", Engine.Ours, Engine.Ours, PreDumps: 3),
+        new("ours-live", Engine.Ours, Engine.Ours, Live: true),
         new("ours-to-peer", Engine.Ours, Engine.Peer),
+        new("ours-incremental-to-peer", Engine.Ours, Engine.Peer, PreDumps: 2),
         new("peer-to-ours", Engine.Peer, Engine.Ours),
         new("peer", Engine.Peer, Engine.Peer),
     ];
+
+    /// <summary>The direction without what is special about this one: what is known of that holds here, too.</summary>
+    public string Plain => (PreDumps > 0, Live, Restores == Engine.Peer) switch
+    {
+        (true, _, true) => "ours-to-peer",
+        (true, _, _) or (_, true, _) => "ours",
+        _ => Name,
+    };
+
+    /// <summary>
+    /// True when the direction has something to show of a subject: ways of saving memory are shown with workloads that use
+    /// it, and with three servers under load.
+    /// </summary>
+    public bool Applies(string subject) => Plain == Name || Array.Exists(
+        ["mem_", "tree_", "threads_", "prog_redis", "prog_mariadb", "prog_java"], prefix => subject.StartsWith(prefix, StringComparison.Ordinal));
 
     public bool UsesPeer => Dumps == Engine.Peer || Restores == Engine.Peer;
 

@@ -13,6 +13,9 @@ internal sealed record Engine(string Name, string Program)
     public void Dump(int pid, string images, IEnumerable<string> options) =>
         Run("dump", images, ["-t", pid.ToString(), .. options]);
 
+    public void PreDump(int pid, string images, IEnumerable<string> options) =>
+        Run("pre-dump", images, ["-t", pid.ToString(), .. options]);
+
     public void Restore(string images, IEnumerable<string> options) => Run("restore", images, ["-d", .. options]);
 
     private void Run(string verb, string images, IEnumerable<string> options)

@@ -21,8 +21,12 @@ internal static class Rounds
     private static void DumpAndRestore(LiveTree live, Direction direction, int round)
     {
         string images = live.NewImages($"images.{round}");
+        string[] chain = PreDump(live, direction, round);
         List<int> before = live.LastingProcesses();
-        live.Dump(direction.Dumps, images);
+        List<string> options = chain.Length == 0 ? [] : ["--prev-images-dir", Path.Combine("..", Path.GetFileName(chain[^1]))];
+        if (direction.Live)
+            options.Add("--live");
+        live.Dump(direction.Dumps, images, [.. options]);
         ProcessTable.WaitGone(before, TimeSpan.FromSeconds(10), $"{direction.Dumps.Name} dump, round {round}");
         if (round == 1 && direction.Dumps == Engine.Ours && Machine.PeerMode is not ("0" or ""))
             Crit.DecodeAll(images);
@@ -30,6 +34,24 @@ internal static class Rounds
         Assert.Equal(before, live.LastingProcesses());
         live.Check($"after restore {round}");
         Machine.Delete(images);
+        foreach (string earlier in chain)
+            Machine.Delete(earlier);
+    }
+
+    /// <summary>Saves memory ahead, round after round, the program checking itself (and so writing) in between.</summary>
+    private static string[] PreDump(LiveTree live, Direction direction, int round)
+    {
+        var chain = new List<string>();
+        for (int i = 1; i <= direction.PreDumps; i++)
+        {
+            string images = live.NewImages($"images.{round}.{i}");
+            string[] parent = chain.Count == 0 ? [] : ["--prev-images-dir", Path.Combine("..", Path.GetFileName(chain[^1]))];
+            direction.Dumps.PreDump(live.Pid, images, parent);
+            chain.Add(images);
+            live.Check($"after pre-dump {i} of round {round}");
+        }
+
+        return [.. chain];
     }
 
     private static void DumpAndLeave(LiveTree live, Direction direction, int round)

@@ -12,13 +12,13 @@ static struct prepared prepared[16];
 static int count;
 
 static void normal(const char *flags, char *into, size_t size) {
-    // Soft-dirty tracking and accounting differ without the program's doing.
+    // Tracking of written memory (sd, uw) and accounting differ without the program's doing.
     char copy[256];
     size_t length = 0;
     into[0] = 0;
     snprintf(copy, sizeof copy, "%s", flags);
     for (char *flag = strtok(copy, " "); flag != NULL; flag = strtok(NULL, " "))
-        if (strcmp(flag, "sd") != 0 && strcmp(flag, "ac") != 0)
+        if (strcmp(flag, "sd") != 0 && strcmp(flag, "uw") != 0 && strcmp(flag, "ac") != 0)
             length += (size_t)snprintf(into + length, size - length, "%s ", flag);
 }
 

@@ -94,12 +94,8 @@ internal sealed class LiveMemory(DumpOptions options, SnapshotWriter snapshot, P
         {
             Interruption.Check();
             Space space = _spaces[Key(process)];
-            if (!first)
-            {
-                if (process.Proc.Stat() is not { State: not ('Z' or 'X') }) continue; // ended
-                AddressSpaceDump.Outline(process);
-                space.Tracker!.Register(process);
-            }
+            if (process.Proc.Stat() is not { State: not ('Z' or 'X') }) continue; // ended
+            if (!first) RegisterNew(process, space);
 
             plans.Add((process, space, _planner.Plan(process, space.Current, protect: true, running: true)));
         }
@@ -108,6 +104,19 @@ internal sealed class LiveMemory(DumpOptions options, SnapshotWriter snapshot, P
         long bytes = 0;
         foreach ((DumpProcess process, Space space, PagePlan plan) in plans) bytes += Append(process, space, plan, running: true);
         return bytes;
+    }
+
+    private static void RegisterNew(DumpProcess process, Space space)
+    {
+        try
+        {
+            AddressSpaceDump.Outline(process);
+            space.Tracker!.Register(process);
+        }
+        catch (CheckpointException) when (process.Proc.Stat() is not { State: not ('Z' or 'X') })
+        {
+            process.Mappings.Clear(); // ended meanwhile
+        }
     }
 
     private long Append(DumpProcess process, Space space, PagePlan plan, bool running)

@@ -21,8 +21,16 @@ internal sealed class PageCopier : IDisposable
     public long Copy(DumpProcess process, List<PageRun> runs, int file, string fileName, bool running = false, long offset = 0)
     {
         if (runs.Count == 0) return 0;
-        using var memory = new OwnedFd(!running && !runs.Exists(run => run.Carefully) ? -1 : (int)Sys.OpenAt(process.Proc.Fd, "mem", O_RDONLY).OrThrow("open", $"/proc/{process.Pid}/mem"));
+        using OwnedFd memory = OpenMemory(process, running, runs.Exists(run => run.Carefully));
         return Copy(process, runs, memory.Fd, running ? CopySource.RunningProcess : CopySource.Process, file, fileName, offset);
+    }
+
+    private static OwnedFd OpenMemory(DumpProcess process, bool running, bool carefully)
+    {
+        if (!running && !carefully) return new OwnedFd(-1);
+        SysResult opened = Sys.OpenAt(process.Proc.Fd, "mem", O_RDONLY);
+        // One that has ended meanwhile leaves zeros, for which nobody will ask.
+        return new OwnedFd(running && opened.Failed ? -1 : (int)opened.OrThrow("open", $"/proc/{process.Pid}/mem"));
     }
 
     /// <summary>Copies <paramref name="runs"/> of an open file, all of them to be read carefully, in the same way.</summary>

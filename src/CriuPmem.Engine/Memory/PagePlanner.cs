@@ -21,12 +21,14 @@ internal sealed class PagePlanner : IDisposable
     /// <param name="process">The process.</param>
     /// <param name="earlier">The pages in the snapshot of the last round; null when there is none.</param>
     /// <param name="protect">Begin a new round (see <see cref="PageScanner.TrackedPages"/>).</param>
-    /// <param name="running">The process runs.</param>
+    /// <param name="running">The process runs; the plan of one that has ended is empty.</param>
     public PagePlan Plan(DumpProcess process, SavedPages? earlier, bool protect, bool running)
     {
         var found = new List<(ulong Start, ulong End, bool Written)>();
         var guards = new List<VmaEntry>();
-        using OwnedFd pagemap = Sys.OpenOrThrow(process.Proc.Fd, "pagemap", O_RDONLY);
+        SysResult opened = Sys.OpenAt(process.Proc.Fd, "pagemap", O_RDONLY);
+        if (opened.Failed && running) return new PagePlan(guards); // it has ended
+        using var pagemap = new OwnedFd((int)opened.OrThrow("open", $"pagemap of {process}"));
         if (process.Tracker is not { } tracker) ScanAll(pagemap.Fd, found, guards);
         else ScanTracked(pagemap.Fd, tracker, protect, running, found, guards);
         var plan = new PagePlan(guards);

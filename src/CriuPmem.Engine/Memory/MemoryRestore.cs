@@ -15,7 +15,7 @@ internal sealed class MemoryRestore(RestoreContext context)
 {
     private const ulong HugePageBytes = 2 << 20;
     private const int VectorsPerCall = 512;
-    private const ulong MaxReadBytes = 1 << 30;
+    private const ulong MaxReadBytes = 256 << 20; // a tenth of a second; between two of them a restore can be ended
     private static readonly bool s_hugePages = !(ReadSetting("/sys/kernel/mm/transparent_hugepage/enabled") ?? "[never]").Contains("[never]", StringComparison.Ordinal);
 
     private readonly Dictionary<(uint Id, uint Flags), int> _received = []; // mapped file → descriptor in the process
@@ -206,11 +206,9 @@ internal sealed class MemoryRestore(RestoreContext context)
         {
             if (VdsoOf(process, run)) continue; // the kernel's own, mapped already
             RestoredBytes += (long)run.LengthBytes;
-            MakeHuge(calls, process, run.Start, run.LengthBytes);
-            // Linux reads at most 2 GiB - 4 KiB in one call.
             for (ulong done = 0; done < run.LengthBytes;)
             {
-                if (run.File != file || run.Offset + done != next || next - from >= MaxReadBytes || vectors.Count == VectorsPerCall * 2)
+                if (run.File != file || run.Offset + done != next || next - from + HugePageBytes > MaxReadBytes || vectors.Count == VectorsPerCall * 2)
                 {
                     Read();
                     file = run.File;
@@ -218,6 +216,9 @@ internal sealed class MemoryRestore(RestoreContext context)
                 }
 
                 ulong part = Math.Min(run.LengthBytes - done, MaxReadBytes - (next - from));
+                ulong whole = ((run.Start + done + part) & ~(HugePageBytes - 1)) - (run.Start + done); // no huge page is cut in two
+                if (done + part < run.LengthBytes && whole <= part && whole > 0) part = whole;
+                MakeHuge(calls, process, run.Start + done, part);
                 vectors.Add(run.Start + done);
                 vectors.Add(part);
                 next += part;
@@ -234,6 +235,7 @@ internal sealed class MemoryRestore(RestoreContext context)
             RemoteAddress list = calls.Batch.Data(MemoryMarshal.AsBytes(CollectionsMarshal.AsSpan(vectors)));
             calls.Must("reading pages from the images", SyscallNumber.preadv, _firstPages + file, list, vectors.Count / 2, (long)from, 0);
             vectors.Clear();
+            if (next - from + HugePageBytes > MaxReadBytes) calls.Flush();
         }
     }
 

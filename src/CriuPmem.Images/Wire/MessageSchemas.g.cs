@@ -352,10 +352,10 @@ internal static partial class MessageSchemas
             Req(1, "type", K.Enum, 3),
             Req(2, "id", K.UInt32),
             F(3, "reg", K.Message, 2),
-            F(4, "isk", K.Message, 94),
+            F(4, "isk", K.Message, 96),
             F(5, "nsf", K.Message, 24),
-            F(6, "psk", K.Message, 101),
-            F(7, "nlsk", K.Message, 98),
+            F(6, "psk", K.Message, 103),
+            F(7, "nlsk", K.Message, 100),
             F(8, "efd", K.Message, 18),
             F(9, "epfd", K.Message, 20),
             F(10, "sgfd", K.Message, 21),
@@ -364,11 +364,11 @@ internal static partial class MessageSchemas
             F(13, "ify", K.Message, 10),
             F(14, "ffy", K.Message, 14),
             F(15, "ext", K.Message, 23),
-            F(16, "usk", K.Message, 89),
+            F(16, "usk", K.Message, 91),
             F(17, "fifo", K.Message, 17),
             F(18, "pipe", K.Message, 15),
-            F(19, "tty", K.Message, 142),
-            F(20, "memfd", K.Message, 50),
+            F(19, "tty", K.Message, 144),
+            F(20, "memfd", K.Message, 52),
             F(21, "bpf", K.Message, 27),
             F(22, "pidfd", K.Message, 29),
         }),
@@ -395,7 +395,7 @@ internal static partial class MessageSchemas
         {
             Req(1, "img_version", K.UInt32),
             F(2, "fdinfo_per_id", K.Bool),
-            F(3, "root_ids", K.Message, 111),
+            F(3, "root_ids", K.Message, 113),
             F(4, "ns_per_id", K.Bool),
             F(5, "root_cg_set", K.UInt32),
             F(6, "lsmtype", K.Enum, 4),
@@ -406,8 +406,23 @@ internal static partial class MessageSchemas
             F(12, "plugins_entry", K.Message, 33),
             F(13, "dump_criu_run_id", K.String),
             F(14, "allow_uprobes", K.Bool),
+            F(1000, "tracking", K.Message, 35),
         }),
         // 35
+        new MessageSchema("TrackingEntry", typeof(CriuPmem.Images.Messages.TrackingEntry), new FieldSchema[]
+        {
+            Req(1, "holder_pid", K.UInt32),
+            Req(2, "holder_start_time", K.UInt64),
+            Rep(3, "processes", K.Message, 36),
+        }),
+        // 36
+        new MessageSchema("TrackedProcessEntry", typeof(CriuPmem.Images.Messages.TrackedProcessEntry), new FieldSchema[]
+        {
+            Req(1, "pid", K.UInt32),
+            Req(2, "start_time", K.UInt64),
+            Req(3, "fd", K.UInt32),
+        }),
+        // 37
         new MessageSchema("DumpStatsEntry", typeof(CriuPmem.Images.Messages.DumpStatsEntry), new FieldSchema[]
         {
             Req(1, "freezing_time", K.UInt32),
@@ -425,7 +440,7 @@ internal static partial class MessageSchemas
             F(13, "shpages_skipped_parent", K.UInt64),
             F(14, "shpages_written", K.UInt64),
         }),
-        // 36
+        // 38
         new MessageSchema("RestoreStatsEntry", typeof(CriuPmem.Images.Messages.RestoreStatsEntry), new FieldSchema[]
         {
             Req(1, "pages_compared", K.UInt64),
@@ -434,13 +449,13 @@ internal static partial class MessageSchemas
             Req(4, "restore_time", K.UInt32),
             F(5, "pages_restored", K.UInt64),
         }),
-        // 37
+        // 39
         new MessageSchema("StatsEntry", typeof(CriuPmem.Images.Messages.StatsEntry), new FieldSchema[]
         {
-            F(1, "dump", K.Message, 35),
-            F(2, "restore", K.Message, 36),
+            F(1, "dump", K.Message, 37),
+            F(2, "restore", K.Message, 38),
         }),
-        // 38
+        // 40
         new MessageSchema("CpuinfoX86Entry", typeof(CriuPmem.Images.Messages.CpuinfoX86Entry), new FieldSchema[]
         {
             Req(1, "vendor_id", K.Enum, 16),
@@ -455,47 +470,47 @@ internal static partial class MessageSchemas
             F(10, "xsave_size_max", K.UInt32),
             Rep(1000, "more_capability", K.UInt32),
         }),
-        // 39
+        // 41
         new MessageSchema("CpuinfoEntry", typeof(CriuPmem.Images.Messages.CpuinfoEntry), new FieldSchema[]
         {
-            Rep(1, "x86_entry", K.Message, 38),
+            Rep(1, "x86_entry", K.Message, 40),
         }),
-        // 40
+        // 42
         new MessageSchema("AaPolicy", typeof(CriuPmem.Images.Messages.AaPolicy), new FieldSchema[]
         {
             Req(1, "name", K.String),
             Req(2, "blob", K.Bytes),
         }),
-        // 41
+        // 43
         new MessageSchema("AaNamespace", typeof(CriuPmem.Images.Messages.AaNamespace), new FieldSchema[]
         {
             Req(1, "name", K.String),
-            Rep(2, "policies", K.Message, 40),
-            Rep(3, "namespaces", K.Message, 41),
+            Rep(2, "policies", K.Message, 42),
+            Rep(3, "namespaces", K.Message, 43),
         }),
-        // 42
+        // 44
         new MessageSchema("ApparmorEntry", typeof(CriuPmem.Images.Messages.ApparmorEntry), new FieldSchema[]
         {
-            Rep(1, "namespaces", K.Message, 41),
+            Rep(1, "namespaces", K.Message, 43),
         }),
-        // 43
+        // 45
         new MessageSchema("ImgStreamerRequestEntry", typeof(CriuPmem.Images.Messages.ImgStreamerRequestEntry), new FieldSchema[]
         {
             Req(1, "filename", K.String),
         }),
-        // 44
+        // 46
         new MessageSchema("ImgStreamerReplyEntry", typeof(CriuPmem.Images.Messages.ImgStreamerReplyEntry), new FieldSchema[]
         {
             Req(1, "exists", K.Bool),
         }),
-        // 45
+        // 47
         new MessageSchema("AioRingEntry", typeof(CriuPmem.Images.Messages.AioRingEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt64),
             Req(2, "nr_req", K.UInt32),
             Req(3, "ring_len", K.UInt32),
         }),
-        // 46
+        // 48
         new MessageSchema("MmEntry", typeof(CriuPmem.Images.Messages.MmEntry), new FieldSchema[]
         {
             Req(1, "mm_start_code", K.UInt64),
@@ -511,12 +526,12 @@ internal static partial class MessageSchemas
             Req(11, "mm_env_end", K.UInt64),
             Req(12, "exe_file_id", K.UInt32),
             Rep(13, "mm_saved_auxv", K.UInt64),
-            Rep(14, "vmas", K.Message, 47),
+            Rep(14, "vmas", K.Message, 49),
             F(15, "dumpable", K.Int32),
-            Rep(16, "aios", K.Message, 45),
+            Rep(16, "aios", K.Message, 47),
             F(17, "thp_disabled", K.Bool),
         }),
-        // 47
+        // 49
         new MessageSchema("VmaEntry", typeof(CriuPmem.Images.Messages.VmaEntry), new FieldSchema[]
         {
             Req(1, "start", K.UInt64),
@@ -532,12 +547,12 @@ internal static partial class MessageSchemas
             F(1000, "lock_on_fault", K.Bool),
             F(1001, "sealed", K.Bool),
         }),
-        // 48
+        // 50
         new MessageSchema("PagemapHead", typeof(CriuPmem.Images.Messages.PagemapHead), new FieldSchema[]
         {
             Req(1, "pages_id", K.UInt32),
         }),
-        // 49
+        // 51
         new MessageSchema("PagemapEntry", typeof(CriuPmem.Images.Messages.PagemapEntry), new FieldSchema[]
         {
             Req(1, "vaddr", K.UInt64),
@@ -546,7 +561,7 @@ internal static partial class MessageSchemas
             F(4, "flags", K.UInt32),
             F(5, "nr_pages", K.UInt64),
         }),
-        // 50
+        // 52
         new MessageSchema("MemfdFileEntry", typeof(CriuPmem.Images.Messages.MemfdFileEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
@@ -555,7 +570,7 @@ internal static partial class MessageSchemas
             Req(4, "fown", K.Message, 0),
             Req(5, "inode_id", K.UInt32),
         }),
-        // 51
+        // 53
         new MessageSchema("MemfdInodeEntry", typeof(CriuPmem.Images.Messages.MemfdInodeEntry), new FieldSchema[]
         {
             Req(1, "name", K.Bytes),
@@ -568,7 +583,7 @@ internal static partial class MessageSchemas
             F(8, "hugetlb_flag", K.UInt32),
             F(9, "mode", K.UInt32),
         }),
-        // 52
+        // 54
         new MessageSchema("IpcDescEntry", typeof(CriuPmem.Images.Messages.IpcDescEntry), new FieldSchema[]
         {
             Req(1, "key", K.UInt32),
@@ -579,34 +594,34 @@ internal static partial class MessageSchemas
             Req(6, "mode", K.UInt32),
             Req(7, "id", K.UInt32),
         }),
-        // 53
+        // 55
         new MessageSchema("IpcShmEntry", typeof(CriuPmem.Images.Messages.IpcShmEntry), new FieldSchema[]
         {
-            Req(1, "desc", K.Message, 52),
+            Req(1, "desc", K.Message, 54),
             Req(2, "size", K.UInt64),
             F(3, "in_pagemaps", K.Bool),
             F(4, "hugetlb_flag", K.UInt32),
         }),
-        // 54
+        // 56
         new MessageSchema("IpcSemEntry", typeof(CriuPmem.Images.Messages.IpcSemEntry), new FieldSchema[]
         {
-            Req(1, "desc", K.Message, 52),
+            Req(1, "desc", K.Message, 54),
             Req(2, "nsems", K.UInt32),
         }),
-        // 55
+        // 57
         new MessageSchema("IpcMsg", typeof(CriuPmem.Images.Messages.IpcMsg), new FieldSchema[]
         {
             Req(1, "mtype", K.UInt64),
             Req(2, "msize", K.UInt32),
         }),
-        // 56
+        // 58
         new MessageSchema("IpcMsgEntry", typeof(CriuPmem.Images.Messages.IpcMsgEntry), new FieldSchema[]
         {
-            Req(1, "desc", K.Message, 52),
+            Req(1, "desc", K.Message, 54),
             Req(2, "qbytes", K.UInt32),
             Req(3, "qnum", K.UInt32),
         }),
-        // 57
+        // 59
         new MessageSchema("IpcVarEntry", typeof(CriuPmem.Images.Messages.IpcVarEntry), new FieldSchema[]
         {
             Req(2, "msg_ctlmax", K.UInt32),
@@ -627,7 +642,7 @@ internal static partial class MessageSchemas
             F(16, "sem_next_id", K.UInt32),
             F(17, "shm_next_id", K.UInt32),
         }),
-        // 58
+        // 60
         new MessageSchema("MntEntry", typeof(CriuPmem.Images.Messages.MntEntry), new FieldSchema[]
         {
             Req(1, "fstype", K.UInt32),
@@ -649,7 +664,7 @@ internal static partial class MessageSchemas
             F(17, "sb_flags", K.UInt32),
             F(18, "ext_key", K.String),
         }),
-        // 59
+        // 61
         new MessageSchema("NetDeviceEntry", typeof(CriuPmem.Images.Messages.NetDeviceEntry), new FieldSchema[]
         {
             Req(1, "type", K.Enum, 6),
@@ -660,41 +675,41 @@ internal static partial class MessageSchemas
             F(6, "tun", K.Message, 26),
             F(7, "address", K.Bytes),
             Rep(8, "conf", K.Int32),
-            Rep(9, "conf4", K.Message, 64),
-            Rep(10, "conf6", K.Message, 64),
-            F(11, "macvlan", K.Message, 62),
+            Rep(9, "conf4", K.Message, 66),
+            Rep(10, "conf6", K.Message, 66),
+            F(11, "macvlan", K.Message, 64),
             F(12, "peer_ifindex", K.UInt32),
             F(13, "peer_nsid", K.UInt32),
             F(14, "master", K.UInt32),
-            F(15, "sit", K.Message, 63),
+            F(15, "sit", K.Message, 65),
         }),
-        // 60
+        // 62
         new MessageSchema("NetnsId", typeof(CriuPmem.Images.Messages.NetnsId), new FieldSchema[]
         {
             Req(1, "target_ns_id", K.UInt32),
             Req(2, "netnsid_value", K.Int32),
         }),
-        // 61
+        // 63
         new MessageSchema("NetnsEntry", typeof(CriuPmem.Images.Messages.NetnsEntry), new FieldSchema[]
         {
             Rep(1, "def_conf", K.Int32),
             Rep(2, "all_conf", K.Int32),
-            Rep(3, "def_conf4", K.Message, 64),
-            Rep(4, "all_conf4", K.Message, 64),
-            Rep(5, "def_conf6", K.Message, 64),
-            Rep(6, "all_conf6", K.Message, 64),
-            Rep(7, "nsids", K.Message, 60),
+            Rep(3, "def_conf4", K.Message, 66),
+            Rep(4, "all_conf4", K.Message, 66),
+            Rep(5, "def_conf6", K.Message, 66),
+            Rep(6, "all_conf6", K.Message, 66),
+            Rep(7, "nsids", K.Message, 62),
             F(8, "ext_key", K.String),
-            Rep(9, "unix_conf", K.Message, 64),
-            Rep(10, "ipv4_sysctl", K.Message, 64),
+            Rep(9, "unix_conf", K.Message, 66),
+            Rep(10, "ipv4_sysctl", K.Message, 66),
         }),
-        // 62
+        // 64
         new MessageSchema("MacvlanLinkEntry", typeof(CriuPmem.Images.Messages.MacvlanLinkEntry), new FieldSchema[]
         {
             Req(1, "mode", K.UInt32),
             F(2, "flags", K.UInt32),
         }),
-        // 63
+        // 65
         new MessageSchema("SitEntry", typeof(CriuPmem.Images.Messages.SitEntry), new FieldSchema[]
         {
             F(1, "link", K.UInt32),
@@ -714,50 +729,50 @@ internal static partial class MessageSchemas
             F(15, "relay_prefixlen", K.UInt32),
             Rep(16, "relay_prefix", K.UInt32),
         }),
-        // 64
+        // 66
         new MessageSchema("SysctlEntry", typeof(CriuPmem.Images.Messages.SysctlEntry), new FieldSchema[]
         {
             Req(1, "type", K.Enum, 7),
             F(2, "iarg", K.Int32),
             F(3, "sarg", K.String),
         }),
-        // 65
+        // 67
         new MessageSchema("UtsnsEntry", typeof(CriuPmem.Images.Messages.UtsnsEntry), new FieldSchema[]
         {
             Req(1, "nodename", K.String),
             Req(2, "domainname", K.String),
         }),
-        // 66
+        // 68
         new MessageSchema("Timespec", typeof(CriuPmem.Images.Messages.Timespec), new FieldSchema[]
         {
             Req(1, "tv_sec", K.UInt64),
             Req(2, "tv_nsec", K.UInt64),
         }),
-        // 67
+        // 69
         new MessageSchema("TimensEntry", typeof(CriuPmem.Images.Messages.TimensEntry), new FieldSchema[]
         {
-            Req(1, "monotonic", K.Message, 66),
-            Req(2, "boottime", K.Message, 66),
+            Req(1, "monotonic", K.Message, 68),
+            Req(2, "boottime", K.Message, 68),
         }),
-        // 68
+        // 70
         new MessageSchema("PidnsEntry", typeof(CriuPmem.Images.Messages.PidnsEntry), new FieldSchema[]
         {
             F(1, "ext_key", K.String),
         }),
-        // 69
+        // 71
         new MessageSchema("UidGidExtent", typeof(CriuPmem.Images.Messages.UidGidExtent), new FieldSchema[]
         {
             Req(1, "first", K.UInt32),
             Req(2, "lower_first", K.UInt32),
             Req(3, "count", K.UInt32),
         }),
-        // 70
+        // 72
         new MessageSchema("UsernsEntry", typeof(CriuPmem.Images.Messages.UsernsEntry), new FieldSchema[]
         {
-            Rep(1, "uid_map", K.Message, 69),
-            Rep(2, "gid_map", K.Message, 69),
+            Rep(1, "uid_map", K.Message, 71),
+            Rep(2, "gid_map", K.Message, 71),
         }),
-        // 71
+        // 73
         new MessageSchema("BinfmtMiscEntry", typeof(CriuPmem.Images.Messages.BinfmtMiscEntry), new FieldSchema[]
         {
             Req(1, "name", K.String),
@@ -769,7 +784,7 @@ internal static partial class MessageSchemas
             F(7, "mask", K.String),
             F(8, "offset", K.Int32),
         }),
-        // 72
+        // 74
         new MessageSchema("CriuPageServerInfo", typeof(CriuPmem.Images.Messages.CriuPageServerInfo), new FieldSchema[]
         {
             F(1, "address", K.String),
@@ -777,43 +792,43 @@ internal static partial class MessageSchemas
             F(3, "pid", K.Int32),
             F(4, "fd", K.Int32),
         }),
-        // 73
+        // 75
         new MessageSchema("CriuVethPair", typeof(CriuPmem.Images.Messages.CriuVethPair), new FieldSchema[]
         {
             Req(1, "if_in", K.String),
             Req(2, "if_out", K.String),
         }),
-        // 74
+        // 76
         new MessageSchema("ExtMountMap", typeof(CriuPmem.Images.Messages.ExtMountMap), new FieldSchema[]
         {
             Req(1, "key", K.String),
             Req(2, "val", K.String),
         }),
-        // 75
+        // 77
         new MessageSchema("JoinNamespace", typeof(CriuPmem.Images.Messages.JoinNamespace), new FieldSchema[]
         {
             Req(1, "ns", K.String),
             Req(2, "ns_file", K.String),
             F(3, "extra_opt", K.String),
         }),
-        // 76
+        // 78
         new MessageSchema("InheritFd", typeof(CriuPmem.Images.Messages.InheritFd), new FieldSchema[]
         {
             Req(1, "key", K.String),
             Req(2, "fd", K.Int32),
         }),
-        // 77
+        // 79
         new MessageSchema("CgroupRoot", typeof(CriuPmem.Images.Messages.CgroupRoot), new FieldSchema[]
         {
             Req(2, "path", K.String),
             F(1, "ctrl", K.String),
         }),
-        // 78
+        // 80
         new MessageSchema("UnixSk", typeof(CriuPmem.Images.Messages.UnixSk), new FieldSchema[]
         {
             Req(1, "inode", K.UInt32),
         }),
-        // 79
+        // 81
         new MessageSchema("CriuOpts", typeof(CriuPmem.Images.Messages.CriuOpts), new FieldSchema[]
         {
             Req(1, "images_dir_fd", K.Int32),
@@ -826,7 +841,7 @@ internal static partial class MessageSchemas
             F(8, "file_locks", K.Bool),
             F(9, "log_level", K.Int32),
             F(10, "log_file", K.String),
-            F(11, "ps", K.Message, 72),
+            F(11, "ps", K.Message, 74),
             F(12, "notify_scripts", K.Bool),
             F(13, "root", K.String),
             F(14, "parent_img", K.String),
@@ -834,27 +849,27 @@ internal static partial class MessageSchemas
             F(16, "auto_dedup", K.Bool),
             F(17, "work_dir_fd", K.Int32),
             F(18, "link_remap", K.Bool),
-            Rep(19, "veths", K.Message, 73),
+            Rep(19, "veths", K.Message, 75),
             F(20, "cpu_cap", K.UInt32),
             F(21, "force_irmap", K.Bool),
             Rep(22, "exec_cmd", K.String),
-            Rep(23, "ext_mnt", K.Message, 74),
+            Rep(23, "ext_mnt", K.Message, 76),
             F(24, "manage_cgroups", K.Bool),
-            Rep(25, "cg_root", K.Message, 77),
+            Rep(25, "cg_root", K.Message, 79),
             F(26, "rst_sibling", K.Bool),
-            Rep(27, "inherit_fd", K.Message, 76),
+            Rep(27, "inherit_fd", K.Message, 78),
             F(28, "auto_ext_mnt", K.Bool),
             F(29, "ext_sharing", K.Bool),
             F(30, "ext_masters", K.Bool),
             Rep(31, "skip_mnt", K.String),
             Rep(32, "enable_fs", K.String),
-            Rep(33, "unix_sk_ino", K.Message, 78),
+            Rep(33, "unix_sk_ino", K.Message, 80),
             F(34, "manage_cgroups_mode", K.Enum, 8),
             F(35, "ghost_limit", K.UInt32),
             Rep(36, "irmap_scan_paths", K.String),
             Rep(37, "external", K.String),
             F(38, "empty_ns", K.UInt32),
-            Rep(39, "join_ns", K.Message, 75),
+            Rep(39, "join_ns", K.Message, 77),
             F(41, "cgroup_props", K.String),
             F(42, "cgroup_props_file", K.String),
             Rep(43, "cgroup_dump_controller", K.String),
@@ -887,55 +902,55 @@ internal static partial class MessageSchemas
             F(70, "display_stats", K.Bool),
             F(71, "log_to_stderr", K.Bool),
         }),
-        // 80
+        // 82
         new MessageSchema("CriuDumpResp", typeof(CriuPmem.Images.Messages.CriuDumpResp), new FieldSchema[]
         {
             F(1, "restored", K.Bool),
         }),
-        // 81
+        // 83
         new MessageSchema("CriuRestoreResp", typeof(CriuPmem.Images.Messages.CriuRestoreResp), new FieldSchema[]
         {
             Req(1, "pid", K.Int32),
         }),
-        // 82
+        // 84
         new MessageSchema("CriuNotify", typeof(CriuPmem.Images.Messages.CriuNotify), new FieldSchema[]
         {
             F(1, "script", K.String),
             F(2, "pid", K.Int32),
         }),
-        // 83
+        // 85
         new MessageSchema("CriuFeatures", typeof(CriuPmem.Images.Messages.CriuFeatures), new FieldSchema[]
         {
             F(1, "mem_track", K.Bool),
             F(2, "lazy_pages", K.Bool),
             F(3, "pidfd_store", K.Bool),
         }),
-        // 84
+        // 86
         new MessageSchema("CriuReq", typeof(CriuPmem.Images.Messages.CriuReq), new FieldSchema[]
         {
             Req(1, "type", K.Enum, 11),
-            F(2, "opts", K.Message, 79),
+            F(2, "opts", K.Message, 81),
             F(3, "notify_success", K.Bool),
             F(4, "keep_open", K.Bool),
-            F(5, "features", K.Message, 83),
+            F(5, "features", K.Message, 85),
             F(6, "pid", K.UInt32),
         }),
-        // 85
+        // 87
         new MessageSchema("CriuResp", typeof(CriuPmem.Images.Messages.CriuResp), new FieldSchema[]
         {
             Req(1, "type", K.Enum, 11),
             Req(2, "success", K.Bool),
-            F(3, "dump", K.Message, 80),
-            F(4, "restore", K.Message, 81),
-            F(5, "notify", K.Message, 82),
-            F(6, "ps", K.Message, 72),
+            F(3, "dump", K.Message, 82),
+            F(4, "restore", K.Message, 83),
+            F(5, "notify", K.Message, 84),
+            F(6, "ps", K.Message, 74),
             F(7, "cr_errno", K.Int32),
-            F(8, "features", K.Message, 83),
+            F(8, "features", K.Message, 85),
             F(9, "cr_errmsg", K.String),
-            F(10, "version", K.Message, 86),
+            F(10, "version", K.Message, 88),
             F(11, "status", K.Int32),
         }),
-        // 86
+        // 88
         new MessageSchema("CriuVersion", typeof(CriuPmem.Images.Messages.CriuVersion), new FieldSchema[]
         {
             Req(1, "major_number", K.Int32),
@@ -945,7 +960,7 @@ internal static partial class MessageSchemas
             F(5, "extra", K.Int32),
             F(6, "name", K.String),
         }),
-        // 87
+        // 89
         new MessageSchema("SkOptsEntry", typeof(CriuPmem.Images.Messages.SkOptsEntry), new FieldSchema[]
         {
             Req(1, "so_sndbuf", K.UInt32),
@@ -977,16 +992,16 @@ internal static partial class MessageSchemas
             F(1001, "so_timestamp", K.Bool),
             F(1002, "so_timestampns", K.Bool),
             F(1003, "so_passpidfd", K.Bool),
-            Rep(1004, "more_opts", K.Message, 95),
+            Rep(1004, "more_opts", K.Message, 97),
         }),
-        // 88
+        // 90
         new MessageSchema("FilePermsEntry", typeof(CriuPmem.Images.Messages.FilePermsEntry), new FieldSchema[]
         {
             Req(1, "mode", K.UInt32),
             Req(2, "uid", K.UInt32),
             Req(3, "gid", K.UInt32),
         }),
-        // 89
+        // 91
         new MessageSchema("UnixSkEntry", typeof(CriuPmem.Images.Messages.UnixSkEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
@@ -998,10 +1013,10 @@ internal static partial class MessageSchemas
             Req(7, "backlog", K.UInt32),
             Req(8, "peer", K.UInt32),
             Req(9, "fown", K.Message, 0),
-            Req(10, "opts", K.Message, 87),
+            Req(10, "opts", K.Message, 89),
             Req(11, "name", K.Bytes),
             F(12, "shutdown", K.Enum, 12),
-            F(13, "file_perms", K.Message, 88),
+            F(13, "file_perms", K.Message, 90),
             F(14, "name_dir", K.Bytes),
             F(15, "deleted", K.Bool),
             F(16, "ns_id", K.UInt32),
@@ -1011,7 +1026,7 @@ internal static partial class MessageSchemas
             F(1002, "peer_gid", K.UInt32),
             F(1003, "peer_gone", K.Bool),
         }),
-        // 90
+        // 92
         new MessageSchema("ScmEntry", typeof(CriuPmem.Images.Messages.ScmEntry), new FieldSchema[]
         {
             Req(1, "type", K.UInt32),
@@ -1020,15 +1035,15 @@ internal static partial class MessageSchemas
             F(1001, "uid", K.UInt32),
             F(1002, "gid", K.UInt32),
         }),
-        // 91
+        // 93
         new MessageSchema("SkPacketEntry", typeof(CriuPmem.Images.Messages.SkPacketEntry), new FieldSchema[]
         {
             Req(1, "id_for", K.UInt32),
             Req(2, "length", K.UInt32),
-            Rep(4, "scm", K.Message, 90),
+            Rep(4, "scm", K.Message, 92),
             F(1000, "sender", K.Bytes),
         }),
-        // 92
+        // 94
         new MessageSchema("IpOptsRawEntry", typeof(CriuPmem.Images.Messages.IpOptsRawEntry), new FieldSchema[]
         {
             F(1, "hdrincl", K.Bool),
@@ -1036,16 +1051,16 @@ internal static partial class MessageSchemas
             F(3, "checksum", K.Bool),
             Rep(4, "icmpv_filter", K.UInt32),
         }),
-        // 93
+        // 95
         new MessageSchema("IpOptsEntry", typeof(CriuPmem.Images.Messages.IpOptsEntry), new FieldSchema[]
         {
             F(1, "freebind", K.Bool),
-            F(4, "raw", K.Message, 92),
+            F(4, "raw", K.Message, 94),
             F(5, "pktinfo", K.Bool),
             F(6, "tos", K.UInt32),
             F(7, "ttl", K.UInt32),
         }),
-        // 94
+        // 96
         new MessageSchema("InetSkEntry", typeof(CriuPmem.Images.Messages.InetSkEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
@@ -1059,20 +1074,20 @@ internal static partial class MessageSchemas
             Req(9, "flags", K.UInt32),
             Req(10, "backlog", K.UInt32),
             Req(13, "fown", K.Message, 0),
-            Req(14, "opts", K.Message, 87),
+            Req(14, "opts", K.Message, 89),
             Rep(11, "src_addr", K.UInt32),
             Rep(12, "dst_addr", K.UInt32),
             F(15, "v6only", K.Bool),
-            F(16, "ip_opts", K.Message, 93),
+            F(16, "ip_opts", K.Message, 95),
             F(17, "ifname", K.String),
             F(18, "ns_id", K.UInt32),
             F(19, "shutdown", K.Enum, 12),
-            F(20, "tcp_opts", K.Message, 102),
-            Rep(1000, "more_opts", K.Message, 95),
-            Rep(1001, "groups", K.Message, 96),
-            Rep(1002, "datagrams", K.Message, 97),
+            F(20, "tcp_opts", K.Message, 104),
+            Rep(1000, "more_opts", K.Message, 97),
+            Rep(1001, "groups", K.Message, 98),
+            Rep(1002, "datagrams", K.Message, 99),
         }),
-        // 95
+        // 97
         new MessageSchema("SocketOptionEntry", typeof(CriuPmem.Images.Messages.SocketOptionEntry), new FieldSchema[]
         {
             Req(1, "level", K.SInt32),
@@ -1080,7 +1095,7 @@ internal static partial class MessageSchemas
             Req(3, "value", K.SInt32),
             F(4, "content", K.Bytes),
         }),
-        // 96
+        // 98
         new MessageSchema("MulticastEntry", typeof(CriuPmem.Images.Messages.MulticastEntry), new FieldSchema[]
         {
             Req(1, "index", K.UInt32),
@@ -1089,7 +1104,7 @@ internal static partial class MessageSchemas
             Req(4, "include", K.Bool),
             Rep(5, "sources", K.Bytes),
         }),
-        // 97
+        // 99
         new MessageSchema("DatagramEntry", typeof(CriuPmem.Images.Messages.DatagramEntry), new FieldSchema[]
         {
             Req(1, "sender", K.Bytes),
@@ -1098,7 +1113,7 @@ internal static partial class MessageSchemas
             F(4, "ttl", K.UInt32),
             F(5, "tos", K.UInt32),
         }),
-        // 98
+        // 100
         new MessageSchema("NetlinkSkEntry", typeof(CriuPmem.Images.Messages.NetlinkSkEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
@@ -1110,20 +1125,20 @@ internal static partial class MessageSchemas
             Req(9, "dst_portid", K.UInt32),
             Req(10, "dst_group", K.UInt32),
             Req(11, "fown", K.Message, 0),
-            Req(12, "opts", K.Message, 87),
+            Req(12, "opts", K.Message, 89),
             Rep(8, "groups", K.UInt32),
             F(13, "ns_id", K.UInt32),
-            Rep(1000, "more_opts", K.Message, 95),
+            Rep(1000, "more_opts", K.Message, 97),
             F(1001, "type", K.UInt32),
         }),
-        // 99
+        // 101
         new MessageSchema("PacketMclist", typeof(CriuPmem.Images.Messages.PacketMclist), new FieldSchema[]
         {
             Req(1, "index", K.UInt32),
             Req(2, "type", K.UInt32),
             Req(3, "addr", K.Bytes),
         }),
-        // 100
+        // 102
         new MessageSchema("PacketRing", typeof(CriuPmem.Images.Messages.PacketRing), new FieldSchema[]
         {
             Req(1, "block_size", K.UInt32),
@@ -1134,7 +1149,7 @@ internal static partial class MessageSchemas
             Req(6, "sizeof_priv", K.UInt32),
             Req(7, "features", K.UInt32),
         }),
-        // 101
+        // 103
         new MessageSchema("PacketSockEntry", typeof(CriuPmem.Images.Messages.PacketSockEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
@@ -1143,7 +1158,7 @@ internal static partial class MessageSchemas
             Req(4, "flags", K.UInt32),
             Req(5, "ifindex", K.UInt32),
             Req(6, "fown", K.Message, 0),
-            Req(7, "opts", K.Message, 87),
+            Req(7, "opts", K.Message, 89),
             Req(8, "version", K.UInt32),
             Req(9, "reserve", K.UInt32),
             Req(10, "aux_data", K.Bool),
@@ -1152,13 +1167,13 @@ internal static partial class MessageSchemas
             Req(13, "loss", K.Bool),
             Req(14, "timestamp", K.UInt32),
             Req(15, "copy_thresh", K.UInt32),
-            Rep(16, "mclist", K.Message, 99),
+            Rep(16, "mclist", K.Message, 101),
             F(17, "fanout", K.UInt32),
-            F(18, "rx_ring", K.Message, 100),
-            F(19, "tx_ring", K.Message, 100),
+            F(18, "rx_ring", K.Message, 102),
+            F(19, "tx_ring", K.Message, 102),
             F(20, "ns_id", K.UInt32),
         }),
-        // 102
+        // 104
         new MessageSchema("TcpOptsEntry", typeof(CriuPmem.Images.Messages.TcpOptsEntry), new FieldSchema[]
         {
             F(1, "cork", K.Bool),
@@ -1167,7 +1182,7 @@ internal static partial class MessageSchemas
             F(4, "keepidle", K.UInt32),
             F(5, "keepintvl", K.UInt32),
         }),
-        // 103
+        // 105
         new MessageSchema("TcpStreamEntry", typeof(CriuPmem.Images.Messages.TcpStreamEntry), new FieldSchema[]
         {
             Req(1, "inq_len", K.UInt32),
@@ -1188,7 +1203,7 @@ internal static partial class MessageSchemas
             F(16, "rcv_wnd", K.UInt32),
             F(17, "rcv_wup", K.UInt32),
         }),
-        // 104
+        // 106
         new MessageSchema("UserX86RegsEntry", typeof(CriuPmem.Images.Messages.UserX86RegsEntry), new FieldSchema[]
         {
             Req(1, "r15", K.UInt64),
@@ -1220,13 +1235,13 @@ internal static partial class MessageSchemas
             Req(27, "gs", K.UInt64),
             F(28, "mode", K.Enum, 13),
         }),
-        // 105
+        // 107
         new MessageSchema("UserX86CetEntry", typeof(CriuPmem.Images.Messages.UserX86CetEntry), new FieldSchema[]
         {
             Req(1, "cet", K.UInt64),
             Req(2, "ssp", K.UInt64),
         }),
-        // 106
+        // 108
         new MessageSchema("UserX86XsaveEntry", typeof(CriuPmem.Images.Messages.UserX86XsaveEntry), new FieldSchema[]
         {
             Req(1, "xstate_bv", K.UInt64),
@@ -1237,9 +1252,9 @@ internal static partial class MessageSchemas
             Rep(6, "zmm_upper", K.UInt64),
             Rep(7, "hi16_zmm", K.UInt64),
             Rep(8, "pkru", K.UInt32),
-            F(9, "cet", K.Message, 105),
+            F(9, "cet", K.Message, 107),
         }),
-        // 107
+        // 109
         new MessageSchema("UserX86FpregsEntry", typeof(CriuPmem.Images.Messages.UserX86FpregsEntry), new FieldSchema[]
         {
             Req(1, "cwd", K.UInt32),
@@ -1253,9 +1268,9 @@ internal static partial class MessageSchemas
             Rep(9, "st_space", K.UInt32),
             Rep(10, "xmm_space", K.UInt32),
             Rep(11, "padding", K.UInt32),
-            F(13, "xsave", K.Message, 106),
+            F(13, "xsave", K.Message, 108),
         }),
-        // 108
+        // 110
         new MessageSchema("UserDescT", typeof(CriuPmem.Images.Messages.UserDescT), new FieldSchema[]
         {
             Req(1, "entry_number", K.UInt32),
@@ -1269,15 +1284,15 @@ internal static partial class MessageSchemas
             Req(9, "seg_not_present", K.Bool),
             Req(10, "usable", K.Bool),
         }),
-        // 109
+        // 111
         new MessageSchema("ThreadInfoX86", typeof(CriuPmem.Images.Messages.ThreadInfoX86), new FieldSchema[]
         {
             Req(1, "clear_tid_addr", K.UInt64),
-            Req(2, "gpregs", K.Message, 104),
-            Req(3, "fpregs", K.Message, 107),
-            Rep(4, "tls", K.Message, 108),
+            Req(2, "gpregs", K.Message, 106),
+            Req(3, "fpregs", K.Message, 109),
+            Rep(4, "tls", K.Message, 110),
         }),
-        // 110
+        // 112
         new MessageSchema("TaskCoreEntry", typeof(CriuPmem.Images.Messages.TaskCoreEntry), new FieldSchema[]
         {
             Req(1, "task_state", K.UInt32),
@@ -1286,21 +1301,21 @@ internal static partial class MessageSchemas
             Req(4, "flags", K.UInt32),
             Req(5, "blk_sigset", K.UInt64),
             Req(6, "comm", K.Bytes),
-            F(7, "timers", K.Message, 123),
-            F(8, "rlimits", K.Message, 115),
+            F(7, "timers", K.Message, 125),
+            F(8, "rlimits", K.Message, 117),
             F(9, "cg_set", K.UInt32),
-            F(10, "signals_s", K.Message, 120),
+            F(10, "signals_s", K.Message, 122),
             F(11, "old_seccomp_mode", K.Enum, 14),
             F(12, "old_seccomp_filter", K.UInt32),
             F(13, "loginuid", K.UInt32),
             F(14, "oom_score_adj", K.Int32),
-            Rep(15, "sigactions", K.Message, 118),
+            Rep(15, "sigactions", K.Message, 120),
             F(18, "child_subreaper", K.Bool),
             F(20, "blk_sigset_extended", K.UInt64),
             F(21, "stop_signo", K.UInt32),
             F(22, "membarrier_registration_mask", K.UInt32),
         }),
-        // 111
+        // 113
         new MessageSchema("TaskKobjIdsEntry", typeof(CriuPmem.Images.Messages.TaskKobjIdsEntry), new FieldSchema[]
         {
             Req(1, "vm_id", K.UInt32),
@@ -1316,14 +1331,14 @@ internal static partial class MessageSchemas
             F(11, "cgroup_ns_id", K.UInt32),
             F(12, "time_ns_id", K.UInt32),
         }),
-        // 112
+        // 114
         new MessageSchema("ThreadSasEntry", typeof(CriuPmem.Images.Messages.ThreadSasEntry), new FieldSchema[]
         {
             Req(1, "ss_sp", K.UInt64),
             Req(2, "ss_size", K.UInt64),
             Req(3, "ss_flags", K.UInt32),
         }),
-        // 113
+        // 115
         new MessageSchema("ThreadCoreEntry", typeof(CriuPmem.Images.Messages.ThreadCoreEntry), new FieldSchema[]
         {
             Req(1, "futex_rla", K.UInt64),
@@ -1332,19 +1347,19 @@ internal static partial class MessageSchemas
             F(4, "sched_policy", K.UInt32),
             F(5, "sched_prio", K.UInt32),
             F(6, "blk_sigset", K.UInt64),
-            F(7, "sas", K.Message, 112),
+            F(7, "sas", K.Message, 114),
             F(8, "pdeath_sig", K.UInt32),
-            F(9, "signals_p", K.Message, 120),
-            F(10, "creds", K.Message, 117),
+            F(9, "signals_p", K.Message, 122),
+            F(10, "creds", K.Message, 119),
             F(11, "seccomp_mode", K.Enum, 14),
             F(12, "seccomp_filter", K.UInt32),
             F(13, "comm", K.Bytes),
             F(14, "blk_sigset_extended", K.UInt64),
-            F(15, "rseq_entry", K.Message, 125),
+            F(15, "rseq_entry", K.Message, 127),
             F(16, "cg_set", K.UInt32),
-            F(1000, "more", K.Message, 114),
+            F(1000, "more", K.Message, 116),
         }),
-        // 114
+        // 116
         new MessageSchema("ThreadMoreEntry", typeof(CriuPmem.Images.Messages.ThreadMoreEntry), new FieldSchema[]
         {
             F(1, "affinity", K.Bytes),
@@ -1355,21 +1370,21 @@ internal static partial class MessageSchemas
             F(7, "sched_period", K.UInt64),
             F(8, "restart_call", K.UInt32),
         }),
-        // 115
+        // 117
         new MessageSchema("TaskRlimitsEntry", typeof(CriuPmem.Images.Messages.TaskRlimitsEntry), new FieldSchema[]
         {
-            Rep(1, "rlimits", K.Message, 124),
+            Rep(1, "rlimits", K.Message, 126),
         }),
-        // 116
+        // 118
         new MessageSchema("CoreEntry", typeof(CriuPmem.Images.Messages.CoreEntry), new FieldSchema[]
         {
             Req(1, "mtype", K.Enum, 17),
-            F(2, "thread_info", K.Message, 109),
-            F(3, "tc", K.Message, 110),
-            F(4, "ids", K.Message, 111),
-            F(5, "thread_core", K.Message, 113),
+            F(2, "thread_info", K.Message, 111),
+            F(3, "tc", K.Message, 112),
+            F(4, "ids", K.Message, 113),
+            F(5, "thread_core", K.Message, 115),
         }),
-        // 117
+        // 119
         new MessageSchema("CredsEntry", typeof(CriuPmem.Images.Messages.CredsEntry), new FieldSchema[]
         {
             Req(1, "uid", K.UInt32),
@@ -1392,7 +1407,7 @@ internal static partial class MessageSchemas
             F(18, "no_new_privs", K.UInt32),
             Rep(19, "cap_amb", K.UInt32),
         }),
-        // 118
+        // 120
         new MessageSchema("SaEntry", typeof(CriuPmem.Images.Messages.SaEntry), new FieldSchema[]
         {
             Req(1, "sigaction", K.UInt64),
@@ -1402,17 +1417,17 @@ internal static partial class MessageSchemas
             F(5, "compat_sigaction", K.Bool),
             F(6, "mask_extended", K.UInt64),
         }),
-        // 119
+        // 121
         new MessageSchema("SiginfoEntry", typeof(CriuPmem.Images.Messages.SiginfoEntry), new FieldSchema[]
         {
             Req(1, "siginfo", K.Bytes),
         }),
-        // 120
+        // 122
         new MessageSchema("SignalQueueEntry", typeof(CriuPmem.Images.Messages.SignalQueueEntry), new FieldSchema[]
         {
-            Rep(1, "signals", K.Message, 119),
+            Rep(1, "signals", K.Message, 121),
         }),
-        // 121
+        // 123
         new MessageSchema("ItimerEntry", typeof(CriuPmem.Images.Messages.ItimerEntry), new FieldSchema[]
         {
             Req(1, "isec", K.UInt64),
@@ -1420,7 +1435,7 @@ internal static partial class MessageSchemas
             Req(3, "vsec", K.UInt64),
             Req(4, "vusec", K.UInt64),
         }),
-        // 122
+        // 124
         new MessageSchema("PosixTimerEntry", typeof(CriuPmem.Images.Messages.PosixTimerEntry), new FieldSchema[]
         {
             Req(1, "it_id", K.UInt32),
@@ -1435,21 +1450,21 @@ internal static partial class MessageSchemas
             Req(10, "vnsec", K.UInt64),
             F(11, "notify_thread_id", K.Int32),
         }),
-        // 123
+        // 125
         new MessageSchema("TaskTimersEntry", typeof(CriuPmem.Images.Messages.TaskTimersEntry), new FieldSchema[]
         {
-            Req(1, "real", K.Message, 121),
-            Req(2, "virt", K.Message, 121),
-            Req(3, "prof", K.Message, 121),
-            Rep(4, "posix", K.Message, 122),
+            Req(1, "real", K.Message, 123),
+            Req(2, "virt", K.Message, 123),
+            Req(3, "prof", K.Message, 123),
+            Rep(4, "posix", K.Message, 124),
         }),
-        // 124
+        // 126
         new MessageSchema("RlimitEntry", typeof(CriuPmem.Images.Messages.RlimitEntry), new FieldSchema[]
         {
             Req(1, "cur", K.UInt64),
             Req(2, "max", K.UInt64),
         }),
-        // 125
+        // 127
         new MessageSchema("RseqEntry", typeof(CriuPmem.Images.Messages.RseqEntry), new FieldSchema[]
         {
             Req(1, "rseq_abi_pointer", K.UInt64),
@@ -1457,14 +1472,14 @@ internal static partial class MessageSchemas
             Req(3, "signature", K.UInt32),
             F(4, "rseq_cs_pointer", K.UInt64),
         }),
-        // 126
+        // 128
         new MessageSchema("FsEntry", typeof(CriuPmem.Images.Messages.FsEntry), new FieldSchema[]
         {
             Req(1, "cwd_id", K.UInt32),
             Req(2, "root_id", K.UInt32),
             F(3, "umask", K.UInt32),
         }),
-        // 127
+        // 129
         new MessageSchema("PstreeEntry", typeof(CriuPmem.Images.Messages.PstreeEntry), new FieldSchema[]
         {
             Req(1, "pid", K.UInt32),
@@ -1473,67 +1488,67 @@ internal static partial class MessageSchemas
             Req(4, "sid", K.UInt32),
             Rep(5, "threads", K.UInt32),
         }),
-        // 128
+        // 130
         new MessageSchema("SeccompFilter", typeof(CriuPmem.Images.Messages.SeccompFilter), new FieldSchema[]
         {
             Req(1, "filter", K.Bytes),
             F(2, "prev", K.UInt32),
             F(3, "flags", K.UInt32),
         }),
-        // 129
+        // 131
         new MessageSchema("SeccompEntry", typeof(CriuPmem.Images.Messages.SeccompEntry), new FieldSchema[]
         {
-            Rep(1, "seccomp_filters", K.Message, 128),
+            Rep(1, "seccomp_filters", K.Message, 130),
         }),
-        // 130
+        // 132
         new MessageSchema("CgroupPerms", typeof(CriuPmem.Images.Messages.CgroupPerms), new FieldSchema[]
         {
             Req(1, "mode", K.UInt32),
             Req(2, "uid", K.UInt32),
             Req(3, "gid", K.UInt32),
         }),
-        // 131
+        // 133
         new MessageSchema("CgroupPropEntry", typeof(CriuPmem.Images.Messages.CgroupPropEntry), new FieldSchema[]
         {
             Req(1, "name", K.String),
             Req(2, "value", K.String),
-            F(3, "perms", K.Message, 130),
+            F(3, "perms", K.Message, 132),
         }),
-        // 132
+        // 134
         new MessageSchema("CgroupDirEntry", typeof(CriuPmem.Images.Messages.CgroupDirEntry), new FieldSchema[]
         {
             Req(1, "dir_name", K.String),
-            Rep(2, "children", K.Message, 132),
-            Rep(3, "properties", K.Message, 131),
-            F(4, "dir_perms", K.Message, 130),
+            Rep(2, "children", K.Message, 134),
+            Rep(3, "properties", K.Message, 133),
+            F(4, "dir_perms", K.Message, 132),
         }),
-        // 133
+        // 135
         new MessageSchema("CgControllerEntry", typeof(CriuPmem.Images.Messages.CgControllerEntry), new FieldSchema[]
         {
             Rep(1, "cnames", K.String),
-            Rep(2, "dirs", K.Message, 132),
+            Rep(2, "dirs", K.Message, 134),
             F(3, "is_threaded", K.Bool),
         }),
-        // 134
+        // 136
         new MessageSchema("CgMemberEntry", typeof(CriuPmem.Images.Messages.CgMemberEntry), new FieldSchema[]
         {
             Req(1, "name", K.String),
             Req(2, "path", K.String),
             F(3, "cgns_prefix", K.UInt32),
         }),
-        // 135
+        // 137
         new MessageSchema("CgSetEntry", typeof(CriuPmem.Images.Messages.CgSetEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
-            Rep(2, "ctls", K.Message, 134),
+            Rep(2, "ctls", K.Message, 136),
         }),
-        // 136
+        // 138
         new MessageSchema("CgroupEntry", typeof(CriuPmem.Images.Messages.CgroupEntry), new FieldSchema[]
         {
-            Rep(1, "sets", K.Message, 135),
-            Rep(2, "controllers", K.Message, 133),
+            Rep(1, "sets", K.Message, 137),
+            Rep(2, "controllers", K.Message, 135),
         }),
-        // 137
+        // 139
         new MessageSchema("WinsizeEntry", typeof(CriuPmem.Images.Messages.WinsizeEntry), new FieldSchema[]
         {
             Req(1, "ws_row", K.UInt32),
@@ -1541,7 +1556,7 @@ internal static partial class MessageSchemas
             Req(3, "ws_xpixel", K.UInt32),
             Req(4, "ws_ypixel", K.UInt32),
         }),
-        // 138
+        // 140
         new MessageSchema("TermiosEntry", typeof(CriuPmem.Images.Messages.TermiosEntry), new FieldSchema[]
         {
             Req(1, "c_iflag", K.UInt32),
@@ -1553,18 +1568,18 @@ internal static partial class MessageSchemas
             Req(7, "c_ospeed", K.UInt32),
             Rep(8, "c_cc", K.UInt32),
         }),
-        // 139
+        // 141
         new MessageSchema("TtyPtyEntry", typeof(CriuPmem.Images.Messages.TtyPtyEntry), new FieldSchema[]
         {
             Req(1, "index", K.UInt32),
         }),
-        // 140
+        // 142
         new MessageSchema("TtyDataEntry", typeof(CriuPmem.Images.Messages.TtyDataEntry), new FieldSchema[]
         {
             Req(1, "tty_id", K.UInt32),
             Req(2, "data", K.Bytes),
         }),
-        // 141
+        // 143
         new MessageSchema("TtyInfoEntry", typeof(CriuPmem.Images.Messages.TtyInfoEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),
@@ -1575,16 +1590,16 @@ internal static partial class MessageSchemas
             Req(6, "sid", K.UInt32),
             Req(7, "pgrp", K.UInt32),
             Req(8, "rdev", K.UInt32),
-            F(9, "termios", K.Message, 138),
-            F(10, "termios_locked", K.Message, 138),
-            F(11, "winsize", K.Message, 137),
-            F(12, "pty", K.Message, 139),
+            F(9, "termios", K.Message, 140),
+            F(10, "termios_locked", K.Message, 140),
+            F(11, "winsize", K.Message, 139),
+            F(12, "pty", K.Message, 141),
             F(13, "dev", K.UInt32),
             F(14, "uid", K.UInt32),
             F(15, "gid", K.UInt32),
             F(1000, "hung_up", K.Bool),
         }),
-        // 142
+        // 144
         new MessageSchema("TtyFileEntry", typeof(CriuPmem.Images.Messages.TtyFileEntry), new FieldSchema[]
         {
             Req(1, "id", K.UInt32),

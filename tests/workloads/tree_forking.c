@@ -27,10 +27,13 @@ static void plain(long round) {
 }
 
 static void killed(void) {
-    pid_t child = fork();
-    if (child == 0)
-        for (;;)
+    pid_t parent = getpid(), child = fork();
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        while (getppid() == parent)
             pause();
+        _exit(0); // the parent was faster
+    }
     sched_yield();
     kill(child, SIGKILL);
     expect_status(child, SIGKILL);

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Measures dump and restore side by side with the peer, interleaved, and writes the table of docs/performance.md.
-#   usage: bench.sh [ROW ...]      rows: minimal tree threads memory1 memory4 mappings descriptors descriptors10; with
+#   usage: bench.sh [ROW ...]      rows: minimal tree threads memory1 memory4 live1 live4 mappings descriptors descriptors10; with
 #                                  rows named, they are printed and the document is left alone
 . "$(dirname "$0")/lib.sh"
 [ "$(id -u)" = 0 ] || stop "run it as root"

@@ -58,9 +58,10 @@ internal static unsafe partial class Program
 
         if (peerFailure is not null && !scenario.OursAlone)
             Console.Error.WriteLine($"{scenario.Name}: the peer fails: {peerFailure}");
-        string Value(List<Sample> samples, Func<Sample, double> of) => samples.Count == 0 ? "–" : $"{Median(samples, of):0.0}";
+        string Value(List<Sample> samples, Func<Sample, double> of) =>
+            samples.Count == 0 || double.IsNaN(Median(samples, of)) ? "–" : $"{Median(samples, of):0.0}";
         string Ratio(Func<Sample, double> of) =>
-            own.Count == 0 || theirs.Count == 0 ? "–" : $"{Median(theirs, of) / Median(own, of):0.0}×";
+            own.Count == 0 || theirs.Count == 0 || double.IsNaN(Median(own, of)) ? "–" : $"{Median(theirs, of) / Median(own, of):0.0}×";
         string[] cells =
         [
             scenario.Title + (failure is null ? "" : $" (not yet: {failure})"), $"{scenario.Repeats}",
@@ -88,9 +89,16 @@ internal static unsafe partial class Program
         try
         {
             Warm(scenario.MemoryBytes);
-            (TimeSpan dump, long peak, int exit) = Spawn.Run(engine, "dump", "-t", $"{pid}", "-D", images, "-o", "dump.log");
+            (TimeSpan dump, long peak, int exit) = Spawn.Run(
+                engine, ["dump", "-t", $"{pid}", "-D", images, "-o", "dump.log", .. scenario.LeaveRunning ? (string[])["-R"] : []]);
             if (exit != 0)
                 return "dump: " + FirstError(Path.Combine(images, "dump.log"));
+            if (scenario.LeaveRunning)
+            {
+                samples.Add(new Sample(dump.TotalMilliseconds, StatsFile.FrozenMilliseconds(Path.Combine(images, "stats-dump")), double.NaN, peak / 1048576.0));
+                return null;
+            }
+
             Until(() => InSession(pid).Count == 0); // a member keeps the leader's number taken
             double frozen = StatsFile.FrozenMilliseconds(Path.Combine(images, "stats-dump"));
             Warm(scenario.MemoryBytes / 2);

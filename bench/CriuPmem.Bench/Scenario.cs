@@ -7,8 +7,9 @@ namespace CriuPmem.Bench;
 /// <param name="Repeats">Runs of each engine.</param>
 /// <param name="MemoryBytes">Memory that is touched before each run, so that the host has given it to the guest.</param>
 /// <param name="OursAlone">The peer is not measured.</param>
+/// <param name="LeaveRunning">It is dumped with -R, and not restored: what counts is how long it stood still.</param>
 internal sealed record Scenario(string Name, string Title, string[] CommandLine, int Repeats, long MemoryBytes = 0,
-    bool OursAlone = false)
+    bool OursAlone = false, bool LeaveRunning = false)
 {
     private const string Memory = """
         import os, sys, time
@@ -17,6 +18,18 @@ internal sealed record Scenario(string Name, string Title, string[] CommandLine,
         for at in range(0, len(data), len(block)): data[at:at + len(block)] = block
         open(os.environ["WORKLOAD_DIR"] + "/ready", "w").write(str(os.getpid()))
         time.sleep(100000)
+        """;
+
+    // Writes a page here and there all the time, about 4,000 in a second.
+    private const string Writer = """
+        import os, random, sys, time
+        block = os.urandom(1 << 20)
+        data = bytearray(int(sys.argv[1]) << 20)
+        for at in range(0, len(data), len(block)): data[at:at + len(block)] = block
+        open(os.environ["WORKLOAD_DIR"] + "/ready", "w").write(str(os.getpid()))
+        while True:
+            for _ in range(40): data[random.randrange(len(data))] = 1
+            time.sleep(0.01)
         """;
 
     // A quarter each: files, pipe ends, socket ends, event counters.
@@ -40,6 +53,8 @@ internal sealed record Scenario(string Name, string Title, string[] CommandLine,
         new("threads", "one process with 1,000 threads", [Path.Combine(workloads, "threads_basic"), "1000"], 5),
         new("memory1", "1 GiB of anonymous memory", Python(Memory, "1024"), 7, 3L << 30),
         new("memory4", "4 GiB of anonymous memory", Python(Memory, "4096"), 3, 9L << 30),
+        new("live1", "1 GiB, being written to, dumped with -R", Python(Writer, "1024"), 5, 3L << 30, LeaveRunning: true),
+        new("live4", "4 GiB, being written to, dumped with -R", Python(Writer, "4096"), 3, 9L << 30, LeaveRunning: true),
         new("mappings", "50,000 mappings", [Path.Combine(workloads, "mem_many"), "50000"], 5),
         new("descriptors", "4,000 descriptors of mixed kinds", Python(Descriptors, "4000"), 5),
         new("descriptors10", "10,000 descriptors of mixed kinds", Python(Descriptors, "10000"), 5, OursAlone: true),

@@ -37,7 +37,7 @@ public static class PreDumpJob
             tree = FrozenTree.Freeze(options.Pid, options.TimeoutSeconds, options.Log);
             long freezing = watch.Lap();
             earlier?.TakeTrackers(tree, options.Log);
-            List<DumpProcess> owners = MemoryTracking.Begin(tree);
+            List<DumpProcess> owners = MemoryTracking.Begin(tree, takeOver: true)!;
             tree.Release(FinalState.Running);
             long frozen = watch.Lap();
             // What is protected anew counts from this round on, and would be missing in any other that followed the same one.

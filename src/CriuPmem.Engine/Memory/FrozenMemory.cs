@@ -25,13 +25,20 @@ internal sealed class FrozenMemory(DumpOptions options, MemoryDump memory, Earli
             Interruption.Check();
             process.Tracker?.Recognize(process);
             SavedPages? known = earlier?.PagesOf(process);
-            if (track && (process.Tracker ??= WriteTracker.TryCreate(process)) is { } tracker) tracker.Register(process);
+            if (track) Track(tree, process);
             PagePlan plan = memory.Plan(process, known, protect: track);
             memory.Save(process, plan);
             process.Memory.Vmas.AddRange(plan.Guards); // behind the mappings that they lie in
         }
 
         _sharedPages = context.SharedMemory.Save(memory.Copier);
+    }
+
+    private static void Track(FrozenTree tree, DumpProcess process)
+    {
+        if (process.Tracker is null) MemoryTracking.EndOthers(tree, process);
+        process.Tracker ??= WriteTracker.TryCreate(process);
+        process.Tracker?.Register(process);
     }
 
     /// <inheritdoc />

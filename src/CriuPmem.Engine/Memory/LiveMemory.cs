@@ -36,7 +36,12 @@ internal sealed class LiveMemory(DumpOptions options, SnapshotWriter snapshot, P
     public void Prepare()
     {
         using FrozenTree tree = FrozenTree.Freeze(options.Pid, options.TimeoutSeconds, options.Log);
-        List<DumpProcess> owners = MemoryTracking.Begin(tree);
+        if (MemoryTracking.Begin(tree, takeOver: false) is not { } owners)
+        {
+            options.Log.Info("live", $"a chain of snapshots tracks this memory: it is copied while the tree stands still, so that the chain goes on");
+            return;
+        }
+
         foreach (DumpProcess process in owners) _spaces.Add(Key(process), new Space(process.Tracker!, OpenWorkingFile()));
         tree.Release(FinalState.Running);
         long before = long.MaxValue;

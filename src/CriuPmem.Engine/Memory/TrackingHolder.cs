@@ -1,3 +1,4 @@
+using System.Globalization;
 using CriuPmem.Engine.Dump;
 using CriuPmem.Images.Messages;
 using CriuPmem.Remote;
@@ -12,6 +13,7 @@ namespace CriuPmem.Engine.Memory;
 /// </remarks>
 internal static class TrackingHolder
 {
+    private const string Name = "criu-pmem-track";
     private const int POLLIN = 1;
 
     /// <summary>Starts one.</summary>
@@ -30,7 +32,7 @@ internal static class TrackingHolder
             var calls = new RemoteCalls(space, task);
             calls.Must("prctl(PR_SET_PDEATHSIG)", SyscallNumber.prctl, PR_SET_PDEATHSIG, 0);
             calls.Must("setsid", SyscallNumber.setsid);
-            calls.Must("prctl(PR_SET_NAME)", SyscallNumber.prctl, PR_SET_NAME, calls.Batch.Data("criu-pmem-track\0"u8));
+            calls.Must("prctl(PR_SET_NAME)", SyscallNumber.prctl, PR_SET_NAME, calls.Batch.Data(LinuxText.EncodeZ(Name)));
             calls.Must("close_range", SyscallNumber.close_range, 0, transport.TaskEnd - 1, 0);
             calls.Must("close_range", SyscallNumber.close_range, transport.TaskEnd + 1, uint.MaxValue, 0);
             var entry = new TrackingEntry { HolderPid = (uint)task.Tid };
@@ -87,6 +89,32 @@ internal static class TrackingHolder
     public static void End(TrackingEntry? entry)
     {
         if (entry is not null && IsAlive(entry)) Sys.Kill((int)entry.HolderPid, SIGKILL);
+    }
+
+    /// <summary>Ends the holder of a chain that is begun anew, and waits until the kernel has forgotten what it tracked.</summary>
+    /// <param name="rootPid">The root of the tree that is tracked.</param>
+    public static void EndOthers(int rootPid)
+    {
+        using OwnedFd proc = Sys.OpenOrThrow(AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY);
+        var holders = new List<int>();
+        Sys.ForEachEntry(proc.Fd, name =>
+        {
+            if (int.TryParse(name, NumberStyles.None, CultureInfo.InvariantCulture, out int pid) && IsHolderOf(pid, rootPid)) holders.Add(pid);
+        });
+        foreach (int holder in holders)
+        {
+            Sys.Kill(holder, SIGKILL);
+            for (int waited = 0; waited < 1000 && IsHolderOf(holder, rootPid); waited++) Sys.SleepMicroseconds(1000);
+        }
+    }
+
+    private static bool IsHolderOf(int pid, int rootPid)
+    {
+        using ProcDirectory? process = ProcDirectory.TryOpen(pid);
+        if (process?.Stat() is not { Comm: Name, State: not ('Z' or 'X') }) return false;
+        // Its descriptor 0 is a pidfd, of which fdinfo tells the process: "Pid:  4711".
+        string? pidfd = process.ReadText("fdinfo/0")?.Split('\n').FirstOrDefault(line => line.StartsWith("Pid:", StringComparison.Ordinal));
+        return pidfd is not null && int.TryParse(pidfd.AsSpan(4).Trim(), CultureInfo.InvariantCulture, out int watched) && watched == rootPid;
     }
 
     private static bool IsAlive(TrackingEntry entry)

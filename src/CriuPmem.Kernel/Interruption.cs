@@ -60,6 +60,19 @@ public static unsafe class Interruption
         if (IsWanted) throw Failure();
     }
 
+    /// <summary>As <see cref="Check"/>, after somebody else's program ran: a signal that it sent may still be on its way to a thread of ours.</summary>
+    /// <exception cref="CheckpointException">The operation shall end.</exception>
+    public static void CheckArrived()
+    {
+        const int patienceMs = 100;
+        ulong handled = 0;
+        foreach (int number in s_handled) handled |= 1UL << (number - 1);
+        using ProcDirectory? self = handled == 0 ? null : ProcDirectory.TryOpen(Sys.GetPid());
+        bool isComing = self?.Status() is { } status && (status.PendingProcess & handled) != 0;
+        for (int waited = 0; isComing && Signal == 0 && waited < patienceMs; waited++) Sys.SleepMicroseconds(1000);
+        Check();
+    }
+
     /// <summary>What says that a signal ended the operation.</summary>
     public static CheckpointException Failure()
     {

@@ -118,7 +118,7 @@ public static class DumpJob
     private static void Hook(DumpOptions options, string name, int pid)
     {
         bool agreed = options.OnHook(name, pid);
-        Interruption.Check(); // a Ctrl-C ends the action too
+        Interruption.CheckArrived(); // a Ctrl-C ends the action too
         if (!agreed) throw new CheckpointException(ErrorCode.ActionRefused, $"the {name} action said no") { Pid = pid };
     }
 }

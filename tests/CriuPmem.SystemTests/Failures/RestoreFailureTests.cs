@@ -12,6 +12,7 @@ public sealed class RestoreFailureTests
         EngineRun.Refuses(["restore", "-d", "-D", images], "CP1400", live.Pid.ToString(), "threads_basic");
         live.Check("after a restore that found its pid in use");
         live.Stop();
+        File.Delete(Path.Combine(live.Home, "stop")); // or it might end before it is asked
         live.Restore(Engine.Ours, images);
         live.Check("after a restore once its pid was free");
         live.Dispose();

@@ -14,6 +14,25 @@ public static class DedupJob
     /// <exception cref="CheckpointException">The chain is damaged, or the file system has no holes.</exception>
     public static long Run(int imagesDirectoryFd, string imagesDirectory, EngineLog log)
     {
+        using var alone = DirectoryLock.Take(imagesDirectoryFd, imagesDirectory, exclusive: true);
+        return FreeEarlier(imagesDirectoryFd, imagesDirectory, log);
+    }
+
+    /// <summary>For --auto-dedup: the snapshot is whole, and stays so when earlier ones keep their pages.</summary>
+    internal static void TryFreeEarlier(int imagesDirectoryFd, string imagesDirectory, EngineLog log)
+    {
+        try
+        {
+            FreeEarlier(imagesDirectoryFd, imagesDirectory, log);
+        }
+        catch (CheckpointException kept)
+        {
+            log.Warn("dedup", $"the snapshots before {imagesDirectory} keep their pages: {kept.Message}");
+        }
+    }
+
+    private static long FreeEarlier(int imagesDirectoryFd, string imagesDirectory, EngineLog log)
+    {
         var newest = new SnapshotReader(imagesDirectoryFd, imagesDirectory);
         using var chain = new SnapshotChain(newest);
         if (chain.Layers.Count == 1)

@@ -54,7 +54,7 @@ public static class PreDumpJob
             snapshot.Commit(Inventory(tracking), options.Sync);
             Interruption.Hold();
             snapshot.Keep()();
-            if (options.AutoDedup) DedupJob.Run(options.ImagesDirectoryFd, options.ImagesDirectory, options.Log);
+            if (options.AutoDedup) DedupJob.TryFreeEarlier(options.ImagesDirectoryFd, options.ImagesDirectory, options.Log);
             options.Log.Info("pre-dump", $"frozen for {frozen} us, memory copied in {copied} us while it ran");
             WriteStatistics(options, memory, freezing, frozen, copied);
             return new DumpResult

@@ -52,8 +52,6 @@ public static class DumpJob
             writer.Write();
             if (options.TrackMemory && options.FinalState != FinalState.Killed) tracking = TrackingHolder.Start(tree, [.. tree.MemoryOwners.Where(process => process.Tracker is not null)]);
             snapshot.Commit(writer.Inventory(tracking), options.Sync);
-            TrackingHolder.End(earlier?.Tracking);
-            if (options.AutoDedup) DedupJob.Run(options.ImagesDirectoryFd, options.ImagesDirectory, options.Log);
             long frozen = observed + copied + released + (runsOn ? 0 : watch.Lap());
             options.Log.Info("dump", $"frozen for {frozen} us: observed in {observed} us, memory copied in {copied} us; freezing took {freezing} us");
             options.Log.Debug("dump", $"{GC.CollectionCount(0)} garbage collections, {GC.GetTotalAllocatedBytes() >> 10} KiB allocated");
@@ -65,6 +63,7 @@ public static class DumpJob
             Action removeReplaced = snapshot.Keep(); // from here on the images may be all that is left of the tree
             tree.Release(options.FinalState);
             removeReplaced();
+            if (options.AutoDedup) DedupJob.TryFreeEarlier(options.ImagesDirectoryFd, options.ImagesDirectory, options.Log);
             Outsiders.Warn(tree, options.Log);
             return new DumpResult
             {

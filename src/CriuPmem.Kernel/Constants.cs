@@ -117,7 +117,6 @@ internal static class Constants
     public const int MFD_CLOEXEC = 1, MFD_ALLOW_SEALING = 2, MFD_HUGETLB = 4, MFD_NOEXEC_SEAL = 8, MFD_EXEC = 16;
     public const long TMPFS_MAGIC = 0x01021994, RAMFS_MAGIC = 0x858458f6, HUGETLBFS_MAGIC = 0x958458f6;
     public const long PROC_SUPER_MAGIC = 0x9FA0, MQUEUE_MAGIC = 0x19800202, SECRETMEM_MAGIC = 0x5345434D;
-    public const long EXT4_SUPER_MAGIC = 0xEF53, XFS_SUPER_MAGIC = 0x58465342;
     public const int RENAME_NOREPLACE = 1, RENAME_EXCHANGE = 2;
     public const int FALLOC_FL_KEEP_SIZE = 1, FALLOC_FL_PUNCH_HOLE = 2;
 }

@@ -14,6 +14,7 @@ internal static class Application
     /// <summary>Runs one command.</summary>
     public static int Run(string[] arguments)
     {
+        if (PagerCommand.TryParse(arguments, out int planFd)) return PagerCommand.Run(planFd);
         var reporter = new Reporter();
         try
         {

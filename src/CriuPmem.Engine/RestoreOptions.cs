@@ -12,6 +12,12 @@ public sealed class RestoreOptions : CommonOptions
     /// <summary>Leave the tree stopped (--leave-stopped).</summary>
     public bool LeaveStopped { get; set; }
 
+    /// <summary>Let the tree run before its memory is back: a pager brings what is touched first (--lazy).</summary>
+    public bool Lazy { get; set; }
+
+    /// <summary>How the pager is started: the arguments of this program (the first is its name) that lead to <see cref="PagerJob.Run"/>; a descriptor's number is added.</summary>
+    public IReadOnlyList<string> PagerCommand { get; set; } = [];
+
     /// <summary>Do not compare the access bits of reopened files (--skip-file-rwx-check).</summary>
     public bool SkipFileRwxCheck { get; set; }
 

@@ -37,6 +37,9 @@ public sealed class EngineLog
     /// <summary>The highest level that is written.</summary>
     public int Level { get; }
 
+    /// <summary>Where lines are written; -1 for nowhere.</summary>
+    public int Fd => _fd;
+
     /// <summary>The first error, which is the one that explains the others; RPC's cr_errmsg.</summary>
     public string? FirstError { get; private set; }
 

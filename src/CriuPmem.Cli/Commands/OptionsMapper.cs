@@ -53,6 +53,8 @@ internal static class OptionsMapper
             Detached = given.Get(OptionCatalog.RestoreDetached),
             Sibling = given.Get(OptionCatalog.RestoreSibling),
             LeaveStopped = given.Get(OptionCatalog.LeaveStopped),
+            Lazy = given.Get(OptionCatalog.Lazy),
+            PagerCommand = PagerCommand.Words,
             SkipFileRwxCheck = given.Get(OptionCatalog.SkipFileRwxCheck),
         };
         if (options.Sibling && !options.Detached)

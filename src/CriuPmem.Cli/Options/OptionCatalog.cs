@@ -83,6 +83,10 @@ internal static partial class OptionCatalog
     public static OptionSpec<bool> RestoreSibling { get; } = Flag(OptionGroup.Restore, "restore-sibling", 'S',
         "make the root process a child of criu-pmem's caller (with -d)");
 
+    /// <summary>--lazy, --no-lazy.</summary>
+    public static OptionSpec<bool> Lazy { get; } = Flag(OptionGroup.Restore, "lazy", '\0',
+        "let the tree run at once, and bring its memory back while it runs, what it touches first; --no-lazy (default) brings it back before");
+
     /// <summary>--pidfile.</summary>
     public static OptionSpec<string?> PidFile { get; } = Text(OptionGroup.Restore, "pidfile", "FILE",
         "write the root process's pid to FILE, which must not exist yet");
@@ -294,7 +298,7 @@ internal static partial class OptionCatalog
     [
         ImagesDirectory, WorkDirectory, UsePmem, LeaveStopped, Timeout, ActionScript, Unprivileged,
         Tree, LeaveRunning, Live, TrackMemory, PreviousImages, AutoDedup, PreDumpMode, GhostLimit, Sync,
-        RestoreDetached, RestoreSibling, PidFile, InheritFd, SkipFileRwxCheck,
+        RestoreDetached, RestoreSibling, Lazy, PidFile, InheritFd, SkipFileRwxCheck,
         ShellJob, External, ExtUnixSk, FileLocks, LinkRemap, TcpClose, FileValidation, CpuCapability,
         All, Extra, Experimental, Feature,
         LogFile, Verbosity, LogPid, DisplayStats,

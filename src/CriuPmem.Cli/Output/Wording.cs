@@ -14,6 +14,7 @@ internal static class Wording
     /// <summary>"restored 3 processes, 12 threads, 34.5 MiB in 12 ms, root process 4711".</summary>
     public static string Restored(RestoreResult result) =>
         $"restored {Tree(result.Processes, result.Threads, result.MemoryBytes)} in {Time(result.TotalMicroseconds)}, "
+        + (result.LaterBytes > 0 ? $"{Size(result.LaterBytes)} more come while it runs, " : "")
         + $"root process {result.RootPid}";
 
     /// <summary>A number of bytes: 512 B, 34.5 MiB, 2 GiB.</summary>

@@ -132,11 +132,15 @@ internal static class AddressSpaceDump
         string what = Describe(mapping);
         if ((mapping.Flags & VmFlags.HugeTlb) != 0) throw process.Fail(ErrorCode.UnsupportedMemory, "hugetlb memory cannot be saved yet", "Run the program without reserved huge pages (transparent ones are fine)", what);
         if ((mapping.Flags & NeverSaved) != 0) throw process.Fail(ErrorCode.UnsupportedMemory, "it maps a device's memory", "Let the program close that device before the dump", what);
+        if ((mapping.Flags & Watched) != 0 && !HoldsUserfaultfd(process)) throw process.Fail(ErrorCode.UnsupportedMemory, "its memory is not all back yet after a restore with --lazy, or another process watches it with userfaultfd", "Dump it again when process criu-pmem-pager has ended: it brings back a GiB in one or two seconds", what);
         if ((mapping.Flags & Watched) != 0) throw process.Fail(ErrorCode.UnsupportedMemory, "it is watched by a userfaultfd, which cannot be saved yet", "Let the program unregister it (UFFDIO_UNREGISTER) before the dump", what);
         if ((mapping.Flags & VmFlags.ShadowStack) != 0) throw process.Fail(ErrorCode.UnsupportedMemory, "shadow stacks cannot be saved yet", "Start the program with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off", what);
         if (IsOfKernel(mapping.Name)) throw process.Fail(ErrorCode.UnsupportedMemory, "memory shared with the kernel (io_uring, AIO, perf) cannot be saved yet", "Let the program use ordinary input/output (for MariaDB: --innodb-use-native-aio=0)", what);
         throw process.Fail(ErrorCode.UnsupportedMemory, "System V shared memory cannot be saved yet: it comes with IPC namespaces", "Let the program use POSIX shared memory", what);
     }
+
+    private static bool HoldsUserfaultfd(DumpProcess process) =>
+        process.Proc.Numbers("fd").Exists(fd => process.Proc.ReadLink($"fd/{fd}") == "anon_inode:[userfaultfd]");
 
     private static bool IsOfKernel(string name) => name.StartsWith("anon_inode:", StringComparison.Ordinal) || name.StartsWith("/[aio]", StringComparison.Ordinal);
 

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using CriuPmem.Engine.Lazy;
 using CriuPmem.Engine.Restore;
 using CriuPmem.Images;
 using CriuPmem.Images.Messages;
@@ -34,12 +35,13 @@ internal sealed class MemoryRestore(RestoreContext context)
     /// <summary>Builds the memory of a process.</summary>
     /// <param name="process">The process.</param>
     /// <param name="parent">The parent with whose memory, built already, it was born; null when it starts from nothing.</param>
+    /// <param name="mayWait">No other is born with it, so that contents may come later (--lazy).</param>
     /// <exception cref="CheckpointException">The kernel refuses what the images say.</exception>
-    public void Build(RestoreProcess process, RestoreProcess? parent)
+    public void Build(RestoreProcess process, RestoreProcess? parent, bool mayWait)
     {
         try
         {
-            BuildAll(process, parent);
+            BuildAll(process, parent, mayWait);
         }
         catch (CheckpointException failure) when (failure.Code == ErrorCode.SystemCall && failure.Pid == process.Pid)
         {
@@ -51,7 +53,7 @@ internal sealed class MemoryRestore(RestoreContext context)
         }
     }
 
-    private void BuildAll(RestoreProcess process, RestoreProcess? parent)
+    private void BuildAll(RestoreProcess process, RestoreProcess? parent, bool mayWait)
     {
         var calls = new RemoteCalls(process.Space, process.Leader.Task);
         MmEntry memory = process.Memory!;
@@ -64,7 +66,7 @@ internal sealed class MemoryRestore(RestoreContext context)
         var filled = Filled(memory, pages);
         Map(process, calls, memory, filled, inherited);
         if (pages is not null && inherited.Any) FillDifferences(process, calls, pages, inherited);
-        else if (pages is not null) Fill(process, calls, pages);
+        else if (pages is not null) Fill(process, calls, mayWait ? LeaveToPager(process, pages) : pages.Runs);
         Settle(calls, process, filled);
         if (_receivedCount > 0) calls.Must("close_range", SyscallNumber.close_range, 0, _receivedCount - 1, 0);
         calls.Flush();
@@ -196,13 +198,21 @@ internal sealed class MemoryRestore(RestoreContext context)
         }
     }
 
+    /// <summary>With --lazy leaves what can wait to the pager; returns what cannot.</summary>
+    private IReadOnlyList<SavedRun> LeaveToPager(RestoreProcess process, SavedPages pages)
+    {
+        if (!context.Options.Lazy || LazyMemory.Of(process, pages) is not { } memory) return pages.Runs;
+        context.Lazy.Add(memory);
+        return memory.Now;
+    }
+
     /// <summary>Reads the contents. Pages that follow one another in a file are read by one call, whatever runs they belong to.</summary>
-    private void Fill(RestoreProcess process, RemoteCalls calls, SavedPages pages)
+    private void Fill(RestoreProcess process, RemoteCalls calls, IReadOnlyList<SavedRun> runs)
     {
         var vectors = new List<ulong>(VectorsPerCall * 2);
         ulong from = 0, next = 0; // places in the file: of the first byte collected, and behind the last
         int file = 0;
-        foreach (SavedRun run in pages.Runs)
+        foreach (SavedRun run in runs)
         {
             if (VdsoOf(process, run)) continue; // the kernel's own, mapped already
             RestoredBytes += (long)run.LengthBytes;

@@ -94,7 +94,7 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
             else Bear(process, child);
         }
 
-        if (process.MemoryOwner is null) memory.Build(process, inheritsFrom);
+        if (process.MemoryOwner is null) memory.Build(process, inheritsFrom, mayWait: inheritsFrom is null && sharing.TrueForAll(child => SharesMemory(process, child)));
         foreach (RestoreProcess child in sharing) Bear(process, child, !SharesMemory(process, child));
     }
 

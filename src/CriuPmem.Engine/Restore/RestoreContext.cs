@@ -1,3 +1,4 @@
+using CriuPmem.Engine.Lazy;
 using CriuPmem.Engine.Memory;
 using CriuPmem.Engine.Resources;
 using CriuPmem.Images;
@@ -29,6 +30,7 @@ internal sealed class RestoreContext : IDisposable
         MemoryFiles = new MemoryFiles(this);
         PipeContents = new PipeContents(this);
         Registrations = new EpollRegistrations(this);
+        Lazy = new LazyRestore(this);
     }
 
     /// <summary>What the user asked for.</summary>
@@ -82,6 +84,9 @@ internal sealed class RestoreContext : IDisposable
 
     /// <summary>What the epoll sets watch.</summary>
     public EpollRegistrations Registrations { get; }
+
+    /// <summary>The memory that comes back while the tree runs.</summary>
+    public LazyRestore Lazy { get; }
 
     /// <summary>The way of descriptors into the tasks.</summary>
     public Transport Transport { get; }

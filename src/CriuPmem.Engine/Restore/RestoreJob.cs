@@ -35,6 +35,7 @@ public static class RestoreJob
         Interruption.Check();
         Interruption.Hold();
         tree.Commit();
+        if (context.Lazy.Bytes > 0) context.Log.Info("lazy", $"lazy: the tree runs after {watch.Total / 1000} ms");
         _ = options.OnHook("post-resume", context.Root.Pid);
         var stats = new RestoreStatsEntry
         {
@@ -51,6 +52,7 @@ public static class RestoreJob
             Processes = context.Processes.Count,
             Threads = context.Processes.Sum(process => process.Threads.Count),
             MemoryBytes = tree.Memory.RestoredBytes,
+            LaterBytes = context.Lazy.Bytes,
             TotalMicroseconds = watch.Total,
         };
     }

@@ -15,6 +15,9 @@ public sealed record RestoreResult
     /// <summary>Bytes of memory brought back.</summary>
     public long MemoryBytes { get; init; }
 
+    /// <summary>Bytes of memory that come back while the tree runs (--lazy).</summary>
+    public long LaterBytes { get; init; }
+
     /// <summary>The whole operation, in microseconds.</summary>
     public long TotalMicroseconds { get; init; }
 }

@@ -42,6 +42,7 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
         UnixSocketMaker.MakeAll(context);
         foreach (RestoreProcess process in Live) FillDescriptors(process);
         FileLocks.Restore(context);
+        context.Lazy.Start(Live); // while they may make a userfaultfd, and before the kernel writes into their memory (rseq)
         foreach (RestoreProcess process in Live) Equip(process);
         foreach (Action step in context.WhenTasksAreEquipped) step();
         SetOwners();

@@ -1,0 +1,26 @@
+using System.Globalization;
+using System.Runtime.CompilerServices;
+using CriuPmem.Engine;
+
+namespace CriuPmem.Cli.Commands;
+
+/// <summary>The pager of a lazy restore: the program starts itself with this command, which is in no help and for nobody else.</summary>
+internal static class PagerCommand
+{
+    private const string Name = "lazy-restore-pager";
+
+    /// <summary>The arguments that start it, but for the descriptor of its plan.</summary>
+    public static IReadOnlyList<string> Words => RuntimeFeature.IsDynamicCodeSupported
+        ? ["dotnet", Path.GetFullPath(Environment.GetCommandLineArgs()[0]), Name] // not compiled ahead of time: a developer's
+        : ["criu-pmem", Name];
+
+    /// <summary>Whether these are its arguments.</summary>
+    public static bool TryParse(string[] arguments, out int planFd)
+    {
+        planFd = -1;
+        return arguments.Length == 2 && arguments[0] == Name && int.TryParse(arguments[1], NumberStyles.None, CultureInfo.InvariantCulture, out planFd);
+    }
+
+    /// <summary>Serves; returns the exit code.</summary>
+    public static int Run(int planFd) => PagerJob.Run(planFd);
+}

@@ -1,0 +1,63 @@
+using CriuPmem.Engine.Restore;
+using CriuPmem.Images;
+using CriuPmem.Images.Messages;
+
+namespace CriuPmem.Engine.Lazy;
+
+/// <summary>What of a process's memory may be filled after it runs again, and what must be there before.</summary>
+/// <remarks>
+/// Later: pages that the images mark so, of private anonymous mappings. Before: locked ones, those of files and the
+/// kernel's, and mappings that a child gets wiped (MADV_WIPEONFORK): the pager could not tell them from others there.
+/// </remarks>
+internal sealed class LazyMemory
+{
+    private LazyMemory(RestoreProcess process) => Process = process;
+
+    /// <summary>The process.</summary>
+    public RestoreProcess Process { get; }
+
+    /// <summary>The mappings that are left to the pager.</summary>
+    public List<(ulong Start, ulong LengthBytes)> Mappings { get; } = [];
+
+    /// <summary>The pages that are filled later, in address order.</summary>
+    public List<SavedRun> Later { get; } = [];
+
+    /// <summary>The pages that are read at once.</summary>
+    public List<SavedRun> Now { get; } = [];
+
+    /// <summary>Bytes that are filled later.</summary>
+    public long LaterBytes { get; private set; }
+
+    /// <summary>Looks at a process; null when nothing of it can wait.</summary>
+    public static LazyMemory? Of(RestoreProcess process, SavedPages pages)
+    {
+        var memory = new LazyMemory(process);
+        foreach (VmaEntry vma in process.Memory!.Vmas)
+        {
+            int before = memory.Later.Count;
+            bool mayWait = MayWait(vma);
+            foreach (SavedRun run in pages.Slice(vma.Start, vma.End))
+            {
+                if (mayWait && (run.Flags & PageFlags.Lazy) != 0) memory.AddLater(run);
+                else memory.Now.Add(run);
+            }
+
+            if (memory.Later.Count > before) memory.Mappings.Add((vma.Start, vma.End - vma.Start));
+        }
+
+        return memory.Later.Count > 0 ? memory : null;
+    }
+
+    private void AddLater(SavedRun run)
+    {
+        Later.Add(run);
+        LaterBytes += (long)run.LengthBytes;
+    }
+
+    private static bool MayWait(VmaEntry vma)
+    {
+        const VmaStatus others = VmaStatus.FilePrivate | VmaStatus.FileShared | VmaStatus.Vdso | VmaStatus.Vvar | VmaStatus.Vsyscall;
+        var status = (VmaStatus)vma.Status;
+        return (status & VmaStatus.AnonPrivate) != 0 && (status & others) == 0 && (vma.Flags & MAP_LOCKED) == 0 && (vma.Madv & 1UL << MADV_WIPEONFORK) == 0;
+    }
+}

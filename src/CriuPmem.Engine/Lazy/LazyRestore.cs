@@ -1,0 +1,107 @@
+using CriuPmem.Engine.Restore;
+using CriuPmem.Images;
+using CriuPmem.Remote;
+
+namespace CriuPmem.Engine.Lazy;
+
+/// <summary>The engine's side of a lazy restore: leaves memory to a pager, which it starts before any task runs.</summary>
+/// <remarks>
+/// The process makes the userfaultfd (it belongs to its address space), while it still has root's rights: the kernel
+/// itself may touch missing pages on its behalf (read(2) into a buffer), which an unprivileged one may not serve. All
+/// children are born by then, so that no fork waits for the pager.
+/// </remarks>
+internal sealed class LazyRestore(RestoreContext context)
+{
+    private const ulong Features = Sys.UFFD_FEATURE_EVENT_FORK | Sys.UFFD_FEATURE_EVENT_REMAP | Sys.UFFD_FEATURE_EVENT_REMOVE | Sys.UFFD_FEATURE_EVENT_UNMAP;
+
+    private readonly List<LazyMemory> _memories = [];
+
+    /// <summary>Bytes that are left to the pager.</summary>
+    public long Bytes => _memories.Sum(static memory => memory.LaterBytes);
+
+    /// <summary>Leaves some of a process's memory, whose mappings exist, to the pager.</summary>
+    public void Add(LazyMemory memory) => _memories.Add(memory);
+
+    /// <summary>Starts the pager, when there is anything for it to do; it serves from when this returns.</summary>
+    /// <param name="live">Every process of the tree: they end together if the pager dies.</param>
+    /// <exception cref="CheckpointException">The kernel refuses, or the pager did not start.</exception>
+    public void Start(IEnumerable<RestoreProcess> live)
+    {
+        if (_memories.Count == 0) return;
+        var plan = new PagerPlan { LogFd = context.Log.Fd > 2 ? context.Log.Fd : -1, LogLevel = context.Log.Level };
+        plan.Pids.AddRange(live.Select(static process => process.Pid));
+        var owned = new List<int>();
+        try
+        {
+            var files = new Dictionary<PagesSource, int>();
+            foreach (LazyMemory memory in _memories)
+            {
+                int fd = Watch(memory);
+                owned.Add(fd);
+                plan.Spaces.Add(new PagerPlan.Space(fd, memory.Process.Pid, Runs(memory, plan, files, owned)));
+            }
+
+            PagerStart.Start(context, plan);
+            context.Log.Info("lazy", $"lazy: {Bytes >> 20} MiB of {_memories.Count} processes left to the pager");
+        }
+        finally
+        {
+            foreach (int fd in owned) Sys.Close(fd);
+        }
+    }
+
+    private PagerRun[] Runs(LazyMemory memory, PagerPlan plan, Dictionary<PagesSource, int> files, List<int> owned)
+    {
+        SavedPages pages = context.PagesOf(memory.Process)!;
+        var indices = new int[pages.Files.Count];
+        for (int i = 0; i < indices.Length; i++)
+        {
+            if (!files.TryGetValue(pages.Files[i], out indices[i]))
+            {
+                files.Add(pages.Files[i], indices[i] = plan.Files.Count);
+                int fd = pages.Files[i].Open(out long lengthBytes);
+                owned.Add(fd);
+                plan.Files.Add((fd, (ulong)lengthBytes));
+            }
+        }
+
+        return [.. memory.Later.Select(run => new PagerRun(run.Start, run.End, (ulong)indices[run.File], run.Offset))];
+    }
+
+    /// <summary>Has the process make a userfaultfd, takes it over, and registers the mappings.</summary>
+    private static int Watch(LazyMemory memory)
+    {
+        RestoreProcess process = memory.Process;
+        var calls = new RemoteCalls(process.Space, process.Leader.Task);
+        calls.Room(0, 1);
+        int making = calls.Try(SyscallNumber.userfaultfd, O_CLOEXEC | O_NONBLOCK);
+        SysResult made = calls.RunAndKeep().Result(making);
+        calls.Batch.Clear();
+        if (made.Failed) throw Refused(process, "it cannot make a userfaultfd", made);
+        using var pidfd = new OwnedFd((int)Sys.PidfdOpen(process.Pid).OrThrow("pidfd_open", process.ToString()));
+        SysResult fd = Sys.PidfdGetFd(pidfd.Fd, made.Value);
+        calls.Must("close", SyscallNumber.close, made.Value);
+        calls.Flush();
+        if (fd.Failed) throw Refused(process, "its userfaultfd cannot be taken over (pidfd_getfd)", fd);
+        try
+        {
+            SysResult agreed = Sys.UserfaultfdApi(fd.Value, Features);
+            if (agreed.Failed) throw Refused(process, "this kernel's userfaultfd does not tell of fork, mremap and munmap", agreed);
+            foreach ((ulong start, ulong lengthBytes) in memory.Mappings)
+            {
+                SysResult registered = Sys.UserfaultfdRegister(fd.Value, start, lengthBytes, Sys.UFFDIO_REGISTER_MODE_MISSING);
+                if (registered.Failed) throw Refused(process, $"mapping {start:x}-{start + lengthBytes:x} cannot be registered with userfaultfd", registered);
+            }
+        }
+        catch (CheckpointException)
+        {
+            Sys.Close(fd.Value);
+            throw;
+        }
+
+        return fd.Value;
+    }
+
+    private static CheckpointException Refused(RestoreProcess process, string cause, SysResult result) =>
+        process.Fail(ErrorCode.KernelFeature, $"{cause}: its memory cannot come back while it runs", "Restore without --lazy", errno: result.Errno);
+}

@@ -1,0 +1,184 @@
+namespace CriuPmem.Engine.Lazy;
+
+/// <summary>Fills the memory of running programs: what they touch first, the rest in between.</summary>
+/// <remarks>
+/// One thread. A message is read and acted upon before the next one: the kernel tells of faults before events, and refuses
+/// to fill (EAGAIN) while an event is not read, so that a fault behind a move is never answered with what was there before.
+/// What remains: a thread that moves memory (mremap(2)) in the very moment in which another one forks may lead to a child
+/// that misses what was moved, since both events then wait in any order.
+/// </remarks>
+internal sealed unsafe class Pager(PagerPlan plan, EngineLog log)
+{
+    private const ulong StepBytes = 2 << 20, FaultBytes = 64 << 10;
+    private const int MessagesPerTurn = 64, TurnsPerStep = 8, MaxRetries = 256;
+
+    private readonly PagerFiles _files = new(plan.Files);
+    private readonly PagerGuardian _guardian = new();
+    private readonly List<PagerSpace> _spaces = [];
+    private readonly (PagerSpace Space, ulong Address)[] _retries = new (PagerSpace, ulong)[MaxRetries];
+    private PagerGuardian.PollFd[] _polls = [];
+    private int _retryCount, _turn, _streaming;
+    private bool _hasUnknown;
+    private long _faults, _events;
+
+    /// <summary>Serves until everything is there, or nobody needs it.</summary>
+    /// <param name="ready">Called when it serves.</param>
+    public void Run(Action ready)
+    {
+        foreach (int pid in plan.Pids)
+        {
+            if (!_guardian.Watch(pid)) throw new CheckpointException(ErrorCode.Internal, "the tree has more processes than a lazy restore can guard");
+        }
+
+        foreach (PagerPlan.Space space in plan.Spaces) _spaces.Add(new PagerSpace(space.Fd, new PagerFamily(_guardian, space.Pid), space.Runs));
+        _guardian.Start();
+        ready();
+        var watch = new StopwatchLap();
+        while (_spaces.Exists(static space => !space.IsDone))
+        {
+            bool any = Serve();
+            if (!any || ++_turn % TurnsPerStep == 0) Stream();
+        }
+
+        _guardian.End();
+        foreach (PagerSpace space in _spaces) Sys.Close(space.Fd);
+        log.Info("lazy", $"lazy: all memory is there after {watch.Total / 1000} ms, {_faults} faults and {_events} events answered");
+    }
+
+    /// <summary>Answers what is waiting; false when nothing was.</summary>
+    private bool Serve()
+    {
+        Retry();
+        int count = _spaces.Count + 1;
+        if (_polls.Length < count) _polls = new PagerGuardian.PollFd[count * 2];
+        _polls[0] = new PagerGuardian.PollFd { Fd = _guardian.PidFd, Events = POLLIN };
+        for (int i = 1; i < count; i++) _polls[i] = new PagerGuardian.PollFd { Fd = _spaces[i - 1].Fd, Events = POLLIN };
+        int ready;
+        fixed (PagerGuardian.PollFd* first = _polls) ready = Syscall.Invoke(SyscallNumber.poll, (long)first, count, 0).Value;
+        if (ready <= 0) return false;
+        if (_polls[0].Result != 0)
+        {
+            log.Warn("lazy", $"the guardian of the lazy restore was killed; another one is started");
+            _guardian.Start();
+        }
+
+        for (int i = count - 1; i > 0; i--)
+        {
+            if (_polls[i].Result != 0) Read(_spaces[i - 1]);
+            if (_spaces[i - 1].IsGone) Drop(i - 1);
+        }
+
+        return true;
+    }
+
+    /// <summary>Reads and acts upon what one address space tells.</summary>
+    private void Read(PagerSpace space)
+    {
+        for (int i = 0; i < MessagesPerTurn && !space.IsGone; i++)
+        {
+            _guardian.MayEnd(false); // the child of a fork runs from the moment in which that is read
+            SysResult read = Sys.UserfaultfdRead(space.Fd, out Sys.UserfaultfdMessage message);
+            if (!read.Failed) Act(space, message);
+            _guardian.MayEnd(!_hasUnknown);
+            if (read.Failed) return;
+        }
+    }
+
+    private void Act(PagerSpace space, in Sys.UserfaultfdMessage message)
+    {
+        if (message.Event == Sys.UFFD_EVENT_PAGEFAULT)
+        {
+            _faults++;
+            Answer(space, message.Address & ~(PageSize - 1));
+            return;
+        }
+
+        _events++;
+        switch (message.Event)
+        {
+            case Sys.UFFD_EVENT_FORK:
+                _spaces.Add(space.Fork((int)message.ChildFd));
+                space.Family.Forked();
+                _hasUnknown = _spaces.Exists(static space => space.Family.HasUnknown);
+                break;
+            case Sys.UFFD_EVENT_REMAP:
+                space.Move(message.Start, message.Address, message.LengthBytes);
+                break;
+            case Sys.UFFD_EVENT_REMOVE:
+            case Sys.UFFD_EVENT_UNMAP:
+                space.Forget(message.Start, message.Address);
+                break;
+            default:
+                throw new CheckpointException(ErrorCode.Internal, $"userfaultfd told of event {message.Event:x}");
+        }
+    }
+
+    /// <summary>Fills the page of a fault, and what is around it.</summary>
+    private void Answer(PagerSpace space, ulong page)
+    {
+        if (!space.TryFind(page, out PagerRun run))
+        {
+            Zero(space, page);
+            return;
+        }
+
+        ulong block = page & ~(FaultBytes - 1);
+        bool settled = _files.Fill(space, run.Part(page, block + FaultBytes), stopAtFilled: true, out ulong done);
+        if (!settled && done == 0) AnswerLater(space, page);
+        else if (done == 0) Sys.UserfaultfdWake(space.Fd, page, PageSize); // somebody was faster
+        if (settled && !space.IsGone && run.Start < page && block < page) _files.Fill(space, run.Part(block, page), stopAtFilled: true, out _);
+    }
+
+    /// <summary>Fills a page that was not saved: it is zero.</summary>
+    private void Zero(PagerSpace space, ulong page)
+    {
+        SysResult result = Sys.UserfaultfdZero(space.Fd, page, PageSize);
+        if (result.Errno == Errno.EAGAIN) AnswerLater(space, page);
+        else if (result.Errno is Errno.EEXIST or Errno.ENOENT) Sys.UserfaultfdWake(space.Fd, page, PageSize);
+        else if (result.Errno is Errno.ESRCH or Errno.ENOSPC) space.IsGone = true;
+        else result.OrThrow("ioctl(UFFDIO_ZEROPAGE)", $"memory at {page:x}");
+    }
+
+    /// <summary>An event has to be read first, and the answer may be another then.</summary>
+    private void AnswerLater(PagerSpace space, ulong page)
+    {
+        if (_retryCount < MaxRetries) _retries[_retryCount++] = (space, page);
+        else Sys.UserfaultfdWake(space.Fd, page, PageSize); // it will ask again
+    }
+
+    private void Retry()
+    {
+        int count = _retryCount;
+        _retryCount = 0; // those that have to wait again are put in front of the one that is looked at
+        for (int i = 0; i < count; i++)
+        {
+            (PagerSpace space, ulong page) = _retries[i];
+            if (!space.IsGone) Answer(space, page);
+        }
+    }
+
+    /// <summary>Fills the next pages that nobody has asked for yet.</summary>
+    private void Stream()
+    {
+        for (int tried = 0; tried < _spaces.Count; tried++)
+        {
+            int index = _streaming % _spaces.Count;
+            PagerSpace space = _spaces[index];
+            if (!space.IsDone)
+            {
+                bool settled = _files.Fill(space, space.Next(StepBytes), stopAtFilled: false, out ulong done);
+                if (space.IsGone) Drop(index);
+                else space.Advance(done);
+                if (settled) return;
+            }
+
+            _streaming = index + 1; // one after another; the next when this one is done, or is changing
+        }
+    }
+
+    private void Drop(int index)
+    {
+        Sys.Close(_spaces[index].Fd);
+        _spaces.RemoveAt(index);
+    }
+}

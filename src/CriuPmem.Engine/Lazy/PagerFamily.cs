@@ -1,0 +1,52 @@
+namespace CriuPmem.Engine.Lazy;
+
+/// <summary>A restored process and those that it, or they, made since: whom the guardian has to know.</summary>
+/// <remarks>The kernel tells that there was a fork, not of whom: the new process is the child that nobody knows yet.</remarks>
+internal sealed class PagerFamily
+{
+    private readonly PagerGuardian _guardian;
+    private readonly List<int> _pids = [];
+    private long _forks, _found;
+
+    /// <summary>Begins with the restored process, which the guardian knows.</summary>
+    public PagerFamily(PagerGuardian guardian, int pid)
+    {
+        _guardian = guardian;
+        _pids.Add(pid);
+    }
+
+    /// <summary>A child is there whose number is not known.</summary>
+    public bool HasUnknown => _found < _forks;
+
+    /// <summary>A process of the family has forked.</summary>
+    public void Forked()
+    {
+        _forks++;
+        FindChildren();
+    }
+
+    private void FindChildren()
+    {
+        for (int i = 0; i < _pids.Count; i++)
+        {
+            using ProcDirectory? proc = ProcDirectory.TryOpen(_pids[i]);
+            if (proc is null)
+            {
+                if (i > 0) _pids.RemoveAt(i--); // the first is kept: its number may be found again by none
+                continue;
+            }
+
+            foreach (int tid in proc.Numbers("task"))
+            {
+                foreach (int child in proc.Children(tid)) Meet(child);
+            }
+        }
+    }
+
+    private void Meet(int pid)
+    {
+        if (_pids.Contains(pid) || !_guardian.Watch(pid)) return;
+        _pids.Add(pid);
+        _found++;
+    }
+}

@@ -1,0 +1,86 @@
+using System.Runtime.InteropServices;
+using CriuPmem.Engine.Restore;
+
+namespace CriuPmem.Engine.Lazy;
+
+/// <summary>Starts the pager: this program again, in a session of its own, with the descriptors that it serves and no others.</summary>
+internal static unsafe class PagerStart
+{
+    private const uint CLOSE_RANGE_CLOEXEC = 4;
+    private const int SIG_SETMASK = 2;
+
+    /// <summary>Starts it, and waits until it serves.</summary>
+    /// <exception cref="CheckpointException">It did not come so far.</exception>
+    public static void Start(RestoreContext context, PagerPlan plan)
+    {
+        int* pair = stackalloc int[2];
+        Syscall.Invoke(SyscallNumber.pipe2, (long)pair, O_CLOEXEC).OrThrow("pipe2", "the pager's readiness");
+        using var ready = new OwnedFd(pair[0]);
+        using var told = new OwnedFd(pair[1]);
+        plan.ReadyFd = told.Fd;
+        using var file = new OwnedFd(plan.Write());
+        using var nowhere = new OwnedFd((int)Sys.OpenAt(AT_FDCWD, "/dev/null", O_RDWR).OrThrow("open", "/dev/null"));
+        int pid = Spawn(context.Options.PagerCommand, plan, file.Fd, nowhere.Fd);
+        context.AtFailure.Add(() => End(pid));
+        told.Dispose(); // so that the pipe ends with the pager
+        Span<byte> one = stackalloc byte[1];
+        SysResult read;
+        do read = Sys.Read(ready.Fd, one);
+        while (read.Errno == Errno.EINTR);
+        if (read.Raw == 1) return;
+        throw new CheckpointException(ErrorCode.RestoredDied, "the pager, which was to bring memory back while the program runs, ended as it was started")
+        {
+            Pid = pid,
+            Remedy = "Restore without --lazy; the log says more with -v4 -o FILE",
+        };
+    }
+
+    private static void End(int pid)
+    {
+        Sys.Kill(pid, SIGKILL); // a child of ours, not waited for yet: nobody else has its number
+        Sys.Wait4(pid, out _, __WALL);
+    }
+
+    private static int Spawn(IReadOnlyList<string> command, PagerPlan plan, int planFd, int nullFd)
+    {
+        byte*[] texts = Texts([.. command, planFd.ToString(System.Globalization.CultureInfo.InvariantCulture), "/proc/self/exe", "/"]);
+        var argv = (byte**)NativeMemory.AllocZeroed((nuint)texts.Length, (nuint)sizeof(byte*));
+        byte** none = stackalloc byte*[1] { null };
+        ulong* mask = stackalloc ulong[1] { 0 };
+        for (int i = 0; i < texts.Length - 2; i++) argv[i] = texts[i];
+        try
+        {
+            List<ChildCalls.Call> calls =
+            [
+                new(SyscallNumber.setsid),
+                new(SyscallNumber.dup2, nullFd, 0), new(SyscallNumber.dup2, nullFd, 1), new(SyscallNumber.dup2, nullFd, 2),
+                new(SyscallNumber.close_range, 3, uint.MaxValue, CLOSE_RANGE_CLOEXEC),
+                new(SyscallNumber.fcntl, planFd, F_SETFD, 0),
+                .. plan.Descriptors.Select(static fd => new ChildCalls.Call(SyscallNumber.fcntl, fd, F_SETFD, 0)),
+                new(SyscallNumber.chdir, (long)texts[^1]),
+                new(SyscallNumber.rt_sigprocmask, SIG_SETMASK, (long)mask, 0, sizeof(ulong)),
+                new(SyscallNumber.execve, (long)texts[^2], (long)argv, (long)none),
+            ];
+            return (int)ChildCalls.Start(CollectionsMarshal.AsSpan(calls), ChildCalls.UntilExec).OrThrow("clone3", "the pager");
+        }
+        finally
+        {
+            foreach (byte* text in texts) NativeMemory.Free(text);
+            NativeMemory.Free(argv);
+        }
+    }
+
+    /// <summary>Zero-terminated texts outside the managed heap.</summary>
+    private static byte*[] Texts(string[] texts)
+    {
+        var all = new byte*[texts.Length];
+        for (int i = 0; i < texts.Length; i++)
+        {
+            byte[] bytes = LinuxText.EncodeZ(texts[i]);
+            all[i] = (byte*)NativeMemory.Alloc((nuint)bytes.Length);
+            bytes.CopyTo(new Span<byte>(all[i], bytes.Length));
+        }
+
+        return all;
+    }
+}

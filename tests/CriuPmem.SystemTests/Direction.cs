@@ -6,8 +6,9 @@ namespace CriuPmem.SystemTests;
 /// <param name="Restores">Who restores.</param>
 /// <param name="LeaveRunning">The tree goes on after the dump.</param>
 /// <param name="PreDumps">Snapshots of the memory before, each of which the next one continues.</param>
+/// <param name="Lazy">Memory comes back while the restored tree runs.</param>
 /// <param name="Live">The memory is copied while the tree runs; what was saved is restored when the tree is gone.</param>
-internal sealed record Direction(string Name, Engine Dumps, Engine Restores, bool LeaveRunning = false, int PreDumps = 0, bool Live = false)
+internal sealed record Direction(string Name, Engine Dumps, Engine Restores, bool LeaveRunning = false, int PreDumps = 0, bool Live = false, bool Lazy = false)
 {
     public static IReadOnlyList<Direction> All { get; } =
     [
@@ -15,6 +16,7 @@ internal sealed record Direction(string Name, Engine Dumps, Engine Restores, boo
         new("ours-leave-running", Engine.Ours, Engine.Ours, LeaveRunning: true),
         new("ours-incremental", Engine.Ours, Engine.Ours, PreDumps: 3),
         new("ours-live", Engine.Ours, Engine.Ours, Live: true),
+        new("ours-lazy", Engine.Ours, Engine.Ours, Lazy: true),
         new("ours-to-peer", Engine.Ours, Engine.Peer),
         new("ours-incremental-to-peer", Engine.Ours, Engine.Peer, PreDumps: 2),
         new("peer-to-ours", Engine.Peer, Engine.Ours),
@@ -22,7 +24,7 @@ internal sealed record Direction(string Name, Engine Dumps, Engine Restores, boo
     ];
 
     /// <summary>The direction without what is special about this one: what is known of that holds here, too.</summary>
-    public string Plain => (PreDumps > 0, Live, Restores == Engine.Peer) switch
+    public string Plain => (PreDumps > 0, Live || Lazy, Restores == Engine.Peer) switch
     {
         (true, _, true) => "ours-to-peer",
         (true, _, _) or (_, true, _) => "ours",

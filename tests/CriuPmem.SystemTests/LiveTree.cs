@@ -53,7 +53,7 @@ internal abstract class LiveTree : IDisposable
         engine.Dump(Pid, images, [.. Options, .. more]);
 
     /// <summary>Restores it.</summary>
-    public virtual void Restore(Engine engine, string images) => engine.Restore(images, Options);
+    public virtual void Restore(Engine engine, string images, params string[] more) => engine.Restore(images, [.. Options, .. more]);
 
     /// <summary>Tells the tree to end, and expects that it leaves nothing behind.</summary>
     public void Stop()

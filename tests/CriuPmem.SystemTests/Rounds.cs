@@ -30,9 +30,11 @@ internal static class Rounds
         ProcessTable.WaitGone(before, TimeSpan.FromSeconds(10), $"{direction.Dumps.Name} dump, round {round}");
         if (round == 1 && direction.Dumps == Engine.Ours && Machine.PeerMode is not ("0" or ""))
             Crit.DecodeAll(images);
-        live.Restore(direction.Restores, images);
+        live.Restore(direction.Restores, images, direction.Lazy ? ["--lazy"] : []);
         Assert.Equal(before, live.LastingProcesses());
         live.Check($"after restore {round}");
+        if (direction.Lazy)
+            LazyPager.WaitDone(images);
         Machine.Delete(images);
         foreach (string earlier in chain)
             Machine.Delete(earlier);

@@ -3,13 +3,14 @@
 #include "workload.h"
 #include <sys/wait.h>
 
-enum { SLOTS = 48, MAX_PAGES = 1024 };
+enum { MAX_SLOTS = 1024, MAX_PAGES = 1024 };
+static int slot_count = 48; // or as many as the argument says
 struct slot {
     char *base;
     int pages;
     uint64_t stamp[MAX_PAGES];
 };
-static struct slot slots[SLOTS];
+static struct slot slots[MAX_SLOTS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t seed = 88172645463325252ULL, last_stamp, operations;
 
@@ -54,7 +55,7 @@ static void map_slot(struct slot *slot) {
 }
 
 static void operate(void) {
-    struct slot *slot = &slots[next(SLOTS)];
+    struct slot *slot = &slots[next((uint64_t)slot_count)];
     operations++;
     if (slot->base == NULL) {
         map_slot(slot);
@@ -119,7 +120,7 @@ static void *churn(void *unused) {
 static void check(void) {
     static uint64_t before;
     pthread_mutex_lock(&lock);
-    for (int i = 0; i < SLOTS; i++) {
+    for (int i = 0; i < slot_count; i++) {
         for (int page = 0; slots[i].base != NULL && page < slots[i].pages; page++) {
             if (is_right(&slots[i], page))
                 continue;
@@ -138,6 +139,11 @@ static void check(void) {
 int main(int argc, char **argv) {
     workload_begin(argc, argv);
     seed ^= (uint64_t)getpid() * 2654435761u;
+    if (argc > 1) {
+        slot_count = atoi(argv[1]) < MAX_SLOTS ? atoi(argv[1]) : MAX_SLOTS;
+        for (int i = 0; i < slot_count * 40; i++)
+            operate();
+    }
     pthread_t thread;
     pthread_create(&thread, NULL, churn, NULL);
     sleep_ms(100);

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Runtime.CompilerServices;
 using CriuPmem.Engine;
 
 namespace CriuPmem.Cli.Commands;
@@ -9,10 +8,8 @@ internal static class PagerCommand
 {
     private const string Name = "lazy-restore-pager";
 
-    /// <summary>The arguments that start it, but for the descriptor of its plan.</summary>
-    public static IReadOnlyList<string> Words => RuntimeFeature.IsDynamicCodeSupported
-        ? ["dotnet", Path.GetFullPath(Environment.GetCommandLineArgs()[0]), Name] // not compiled ahead of time: a developer's
-        : ["criu-pmem", Name];
+    /// <summary>The arguments that start it, but for the descriptor of its plan. (Under "dotnet criu-pmem.dll" there is no pager.)</summary>
+    public static IReadOnlyList<string> Words { get; } = ["criu-pmem", Name];
 
     /// <summary>Whether these are its arguments.</summary>
     public static bool TryParse(string[] arguments, out int planFd)

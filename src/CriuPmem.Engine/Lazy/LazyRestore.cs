@@ -42,7 +42,7 @@ internal sealed class LazyRestore(RestoreContext context)
             }
 
             PagerStart.Start(context, plan);
-            context.Log.Info("lazy", $"lazy: {Bytes >> 20} MiB of {_memories.Count} processes left to the pager");
+            context.Log.Info("lazy", $"{Bytes >> 20} MiB of {_memories.Count} processes left to the pager");
         }
         finally
         {

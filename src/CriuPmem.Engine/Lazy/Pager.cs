@@ -42,7 +42,7 @@ internal sealed unsafe class Pager(PagerPlan plan, EngineLog log)
 
         _guardian.End();
         foreach (PagerSpace space in _spaces) Sys.Close(space.Fd);
-        log.Info("lazy", $"lazy: all memory is there after {watch.Total / 1000} ms, {_faults} faults and {_events} events answered");
+        log.Info("lazy", $"all memory is there after {watch.Total / 1000} ms, {_faults} faults and {_events} events answered");
     }
 
     /// <summary>Answers what is waiting; false when nothing was.</summary>

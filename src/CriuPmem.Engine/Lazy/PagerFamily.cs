@@ -32,7 +32,7 @@ internal sealed class PagerFamily
             using ProcDirectory? proc = ProcDirectory.TryOpen(_pids[i]);
             if (proc is null)
             {
-                if (i > 0) _pids.RemoveAt(i--); // the first is kept: its number may be found again by none
+                _pids.RemoveAt(i--);
                 continue;
             }
 

@@ -61,7 +61,11 @@ internal static unsafe class PagerStart
                 new(SyscallNumber.rt_sigprocmask, SIG_SETMASK, (long)mask, 0, sizeof(ulong)),
                 new(SyscallNumber.execve, (long)texts[^2], (long)argv, (long)none),
             ];
-            return (int)ChildCalls.Start(CollectionsMarshal.AsSpan(calls), ChildCalls.UntilExec).OrThrow("clone3", "the pager");
+            int pid = (int)ChildCalls.Start(CollectionsMarshal.AsSpan(calls), ChildCalls.UntilExec).OrThrow("clone3", "the pager");
+            if (calls[^1].Result == 0) return pid; // an execve that succeeds does not return
+            Sys.Wait4(pid, out _, __WALL);
+            new SysResult(calls[^1].Result).OrThrow("execve", "the pager");
+            return pid;
         }
         finally
         {

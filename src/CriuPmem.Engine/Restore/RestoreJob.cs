@@ -35,7 +35,7 @@ public static class RestoreJob
         Interruption.Check();
         Interruption.Hold();
         tree.Commit();
-        if (context.Lazy.Bytes > 0) context.Log.Info("lazy", $"lazy: the tree runs after {watch.Total / 1000} ms");
+        if (context.Lazy.Bytes > 0) context.Log.Info("lazy", $"the tree runs after {watch.Total / 1000} ms");
         _ = options.OnHook("post-resume", context.Root.Pid);
         var stats = new RestoreStatsEntry
         {

@@ -29,11 +29,11 @@ internal abstract class TerminalProgram : LiveTree
     }
 
     /// <inheritdoc />
-    public override void Restore(Engine engine, string images)
+    public override void Restore(Engine engine, string images, params string[] more)
     {
         int before = Terminal.Mark;
         string log = Path.Combine(images, "restore.log");
-        Terminal.Type($"{engine.Program} restore -D {images} -v4 -o {log} {string.Join(' ', Options)}; echo EXIT=$?\n");
+        Terminal.Type($"{engine.Program} restore -D {images} -v4 -o {log} {string.Join(' ', Options.Concat(more))}; echo EXIT=$?\n");
         var clock = Stopwatch.StartNew();
         while (!Processes().Contains(Pid) || ProcessTable.Describe(Pid).Contains("TracerPid: 0", StringComparison.Ordinal) is false)
         {

@@ -1,0 +1,84 @@
+namespace CriuPmem.SystemTests.Failures;
+
+/// <summary>What happens to a tree whose memory is still coming back when something goes wrong with that.</summary>
+public sealed class LazyRestoreTests
+{
+    // Some 200 MiB that are written, moved, dropped, unmapped and forked all the time: a third of a second to fill.
+    private static readonly Workload Program = new("mem_churn", "400");
+
+    /// <summary>Fork, mremap, munmap and MADV_DONTNEED while the pager fills: every page has what it must have.</summary>
+    [Fact]
+    public void Restore_ProgramThatChangesItsMemory_FindsItUnchanged()
+    {
+        using var live = new LiveWorkload(Program);
+        int events = 0;
+        for (int round = 1; round <= (Machine.Quick ? 2 : 6); round++)
+        {
+            string images = Restored(live, round, stopped: false);
+            LazyPager.WaitDone(images); // a check would hold the thread that changes memory
+            events += LazyPager.EventsOf(images);
+            live.Check($"after lazy restore {round}");
+            Machine.Delete(images);
+        }
+
+        Assert.True(events > 0, "the program did not move or drop any memory while it was filled: this shows nothing");
+        live.Stop();
+    }
+
+    /// <summary>Missing pages would read as zeros: so the tree ends with its pager.</summary>
+    [Fact]
+    public void PagerKilled_TreeEnds_AndSeesNoZeros()
+    {
+        using var live = new LiveWorkload(Program);
+        string images = Restored(live, 1, stopped: true);
+        File.WriteAllText(Path.Combine(live.Home, "check.1"), ""); // it looks at all its pages, and waits for the first that is missing
+        int guardian = LazyPager.FindGuardian(images);
+        LazyPager.Signal("KILL", LazyPager.Find(images));
+        ProcessTable.WaitGone(live.Processes(), TimeSpan.FromSeconds(10), "the pager was killed");
+        ProcessTable.WaitGone([guardian], TimeSpan.FromSeconds(10), "the pager was killed");
+        Assert.False(File.Exists(Path.Combine(live.Home, "result.1")), "it came to an end with pages missing");
+    }
+
+    [Fact]
+    public void GuardianKilled_TreeGoesOn()
+    {
+        using var live = new LiveWorkload(Program);
+        string images = Restored(live, 1, stopped: true);
+        int first = LazyPager.FindGuardian(images);
+        LazyPager.Signal("KILL", first);
+        LazyPager.Signal("CONT", LazyPager.Find(images));
+        live.Check("after its guardian was killed");
+        LazyPager.WaitDone(images);
+        Assert.Contains("another one is started", File.ReadAllText(Path.Combine(images, "restore.log")), StringComparison.Ordinal);
+        live.Check("after all memory came");
+        live.Stop();
+    }
+
+    [Fact]
+    public void Dump_WhileMemoryIsMissing_Refuses()
+    {
+        using var live = new LiveWorkload(Program);
+        string images = Restored(live, 1, stopped: true), next = live.NewImages("next");
+        int pager = LazyPager.Find(images);
+        EngineRun.Refuses(["dump", "-t", $"{live.Pid}", "-D", next], "CP1201", "not all back yet", "criu-pmem-pager");
+        Assert.False(File.Exists(Path.Combine(next, "inventory.img")), "a dump that failed left an inventory behind");
+        LazyPager.Signal("CONT", pager);
+        live.Check("after a dump that was refused");
+        LazyPager.WaitDone(images);
+        live.Dump(Engine.Ours, next);
+        live.Restore(Engine.Ours, next);
+        live.Check("after the next dump");
+        live.Stop();
+    }
+
+    /// <summary>Dumps the tree and restores it; the pager is stopped before it has done much, or works.</summary>
+    private static string Restored(LiveWorkload live, int round, bool stopped)
+    {
+        string images = live.NewImages($"images.{round}");
+        List<int> before = live.LastingProcesses();
+        live.Dump(Engine.Ours, images);
+        ProcessTable.WaitGone(before, TimeSpan.FromSeconds(10), "dump");
+        live.Restore(Engine.Ours, images, stopped ? ["--lazy", "--action-script", LazyPager.StopIt(live, images)] : ["--lazy"]);
+        return images;
+    }
+}

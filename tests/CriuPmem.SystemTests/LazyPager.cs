@@ -35,9 +35,8 @@ internal static class LazyPager
 
     /// <summary>A script that stops the pager before the tree runs, so that a test finds it in the middle of its work.</summary>
     public static string StopIt(LiveTree live, string images) => Failures.EngineRun.Script(live, "post-restore", $"""
-        for process in /proc/[0-9]*; do
-          [ "$(cat $process/comm 2>/dev/null)" = criu-pmem-pager ] || continue
-          ls -l $process/fd 2>/dev/null | grep -q "{images}/" && kill -STOP "$(basename $process)"
+        for process in $(pgrep -x criu-pmem-pager); do
+          ls -l /proc/$process/fd 2>/dev/null | grep -q "{images}/" && kill -STOP $process
         done
         exit 0
         """);

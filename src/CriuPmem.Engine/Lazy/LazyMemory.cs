@@ -7,7 +7,8 @@ namespace CriuPmem.Engine.Lazy;
 /// <summary>What of a process's memory may be filled after it runs again, and what must be there before.</summary>
 /// <remarks>
 /// Later: pages that the images mark so, of private anonymous mappings. Before: locked ones, those of files and the
-/// kernel's, and mappings that a child gets wiped (MADV_WIPEONFORK): the pager could not tell them from others there.
+/// kernel's, and mappings that a child gets wiped (MADV_WIPEONFORK): the pager could not tell them from others there. Also
+/// the stack with arguments and environment: /proc/PID/cmdline and environ (access_remote_vm) do not wait for missing pages.
 /// </remarks>
 internal sealed class LazyMemory
 {
@@ -35,7 +36,7 @@ internal sealed class LazyMemory
         foreach (VmaEntry vma in process.Memory!.Vmas)
         {
             int before = memory.Later.Count;
-            bool mayWait = MayWait(vma);
+            bool mayWait = MayWait(vma) && !HoldsArguments(process.Memory, vma);
             foreach (SavedRun run in pages.Slice(vma.Start, vma.End))
             {
                 if (mayWait && (run.Flags & PageFlags.Lazy) != 0) memory.AddLater(run);
@@ -53,6 +54,10 @@ internal sealed class LazyMemory
         Later.Add(run);
         LaterBytes += (long)run.LengthBytes;
     }
+
+    private static bool HoldsArguments(MmEntry memory, VmaEntry vma) =>
+        (memory.MmArgStart < vma.End && memory.MmArgEnd > vma.Start) || (memory.MmEnvStart < vma.End && memory.MmEnvEnd > vma.Start) ||
+        (memory.MmStartStack >= vma.Start && memory.MmStartStack < vma.End);
 
     private static bool MayWait(VmaEntry vma)
     {

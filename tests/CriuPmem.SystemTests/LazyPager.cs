@@ -27,6 +27,16 @@ internal static class LazyPager
     public static int EventsOf(string images) =>
         int.Parse(Regex.Match(File.ReadAllText(Path.Combine(images, "restore.log")), "([0-9]+) events answered").Groups[1].Value);
 
+    /// <summary>Waits until neither pager nor guardian works from this directory.</summary>
+    public static void WaitGone(string images)
+    {
+        foreach (string name in (string[])["criu-pmem-pager", "criu-pmem-guard"])
+        {
+            if (TryFind(name, images) is { } left)
+                ProcessTable.WaitGone([left], TimeSpan.FromSeconds(5), $"{name} of a restore that failed");
+        }
+    }
+
     /// <summary>The pager that works from this directory.</summary>
     public static int Find(string images) => With("criu-pmem-pager", images);
 
@@ -44,7 +54,10 @@ internal static class LazyPager
     /// <summary>Sends a signal by name.</summary>
     public static void Signal(string signal, int pid) => Assert.Equal(0, Command.Run("/bin/kill", [$"-{signal}", $"{pid}"], Patience).ExitCode);
 
-    private static int With(string name, string images)
+    private static int With(string name, string images) => TryFind(name, images)
+        ?? throw new WorkloadFailure($"no process {name} works from {images}.\n{Engine.Tail(Path.Combine(images, "restore.log"))}");
+
+    private static int? TryFind(string name, string images)
     {
         foreach (string folder in Directory.EnumerateDirectories("/proc"))
         {
@@ -62,6 +75,6 @@ internal static class LazyPager
             }
         }
 
-        throw new WorkloadFailure($"no process {name} works from {images}.\n{Engine.Tail(Path.Combine(images, "restore.log"))}");
+        return null;
     }
 }

@@ -73,14 +73,44 @@ public sealed class LazyRestoreTests
         live.Stop();
     }
 
+    /// <summary>A restore that fails when its pager serves already leaves neither tree nor pager nor guardian.</summary>
+    [Fact]
+    public void Restore_RefusedByAScript_LeavesNothing()
+    {
+        using var live = new LiveWorkload(Program);
+        string images = Dumped(live, "images");
+        string seen = Path.Combine(live.Home, "seen");
+        string script = EngineRun.Script(live, "post-restore", $"pgrep -x criu-pmem-pager >{seen}; exit 1");
+        EngineRun.Refuses(["restore", "-d", "--lazy", "-D", images, "--action-script", script], "CP1005");
+        Assert.NotEqual("", File.ReadAllText(seen).Trim()); // else this shows nothing
+        live.ExpectGone("after a restore that was refused");
+        LazyPager.WaitGone(images);
+        live.Restore(Engine.Ours, images, "--lazy");
+        live.Check("after the next restore");
+        LazyPager.WaitDone(images);
+        live.Stop();
+    }
+
     /// <summary>Dumps the tree and restores it; the pager is stopped before it has done much, or works.</summary>
     private static string Restored(LiveWorkload live, int round, bool stopped)
     {
-        string images = live.NewImages($"images.{round}");
-        List<int> before = live.LastingProcesses();
-        live.Dump(Engine.Ours, images);
-        ProcessTable.WaitGone(before, TimeSpan.FromSeconds(10), "dump");
+        string images = Dumped(live, $"images.{round}");
         live.Restore(Engine.Ours, images, stopped ? ["--lazy", "--action-script", LazyPager.StopIt(live, images)] : ["--lazy"]);
         return images;
+    }
+
+    /// <summary>Dumps the tree in a moment in which it has no child: one that shares its pages would have them all read at once.</summary>
+    private static string Dumped(LiveWorkload live, string name)
+    {
+        for (int attempt = 1; ; attempt++)
+        {
+            string images = live.NewImages($"{name}.{attempt}");
+            List<int> before = live.LastingProcesses();
+            live.Dump(Engine.Ours, images);
+            ProcessTable.WaitGone(before, TimeSpan.FromSeconds(10), "dump");
+            if (Directory.GetFiles(images, "mm-*.img").Length == 1)
+                return images;
+            live.Restore(Engine.Ours, images);
+        }
     }
 }

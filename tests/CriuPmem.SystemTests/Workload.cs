@@ -63,6 +63,7 @@ internal sealed record Workload(string Name, string Arguments = "", string Optio
         new("mem_seal"),
         new("mem_shared_anon"),
         new("mem_thp"),
+        new("prctl_loginuid"),
         new("prctl_pdeathsig"),
         new("prctl_thp_disable"),
         new("regs_xsave", Rounds: 3),

@@ -32,8 +32,9 @@ internal static class RestoreCommand
             pidFile?.Write(result.RootPid);
             if (!quiet) reporter.Say(Wording.Restored(result));
             if (given.Get(OptionCatalog.DisplayStats)) Terminal.Write(StandardOutput, StatsReport.Restore(session.WorkFd, result));
+            if (options.Detached) return 0; // a signal that came too late to undo anything has nothing left to end
             Interruption.End(); // they end the waiting
-            if (!options.Detached) ChildExit.WaitForAny(result.RootPid);
+            ChildExit.WaitForAny(result.RootPid);
             return 0;
         }
         catch (Exception ended) when (ended is not OutOfMemoryException)

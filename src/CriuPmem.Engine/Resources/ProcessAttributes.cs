@@ -42,7 +42,26 @@ internal sealed class ProcessAttributes : TaskState
         }
 
         if (core.HasOomScoreAdj) Write(thread, "oom_score_adj", core.OomScoreAdj.ToString(CultureInfo.InvariantCulture));
-        if (core.HasLoginuid) Write(thread, "loginuid", core.Loginuid.ToString(CultureInfo.InvariantCulture));
+    }
+
+    /// <summary>Sets the user id of the login (audit): only the task itself may, by /proc, which a root directory of its own may lack later.</summary>
+    /// <param name="context">The restore.</param>
+    /// <param name="process">A new-born process with no descriptor but the transport.</param>
+    public static void RestoreLogin(RestoreContext context, RestoreProcess process)
+    {
+        if (process.IsZombie || !process.Core.Tc.HasLoginuid) return;
+        string wanted = process.Core.Tc.Loginuid.ToString(CultureInfo.InvariantCulture);
+        if ((process.Proc.ReadText("loginuid") ?? wanted) == wanted) return;
+        var calls = new RemoteCalls(process.Space, process.Leader.Task);
+        RemoteAddress path = calls.Batch.Data("/proc/self/loginuid\0"u8), text = calls.Batch.Data(LinuxText.Encode(wanted));
+        calls.Batch.Gate(SyscallNumber.open, path, O_WRONLY); // lands at 0, the lowest
+        int written = calls.Try(SyscallNumber.write, 0, text, wanted.Length);
+        SysResult result = calls.RunAndKeep().Result(written);
+        calls.Batch.Clear();
+        calls.Try(SyscallNumber.close, 0);
+        calls.Flush();
+        if (result.Raw == wanted.Length) return;
+        context.Log.Warn("restore", $"{process}: its login user id (loginuid) cannot be set to {wanted}: that takes CAP_AUDIT_CONTROL, or one that is not set yet");
     }
 
     private static void Write(RestoreThread thread, string name, string value)

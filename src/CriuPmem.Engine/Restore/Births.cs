@@ -62,6 +62,7 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
         calls.Must("close_range", SyscallNumber.close_range, 0, transport - 1, 0);
         calls.Must("close_range", SyscallNumber.close_range, transport + 1, uint.MaxValue, 0);
         calls.Flush();
+        ProcessAttributes.RestoreLogin(context, root);
     }
 
     /// <summary>Builds a process's memory and makes its children, and those theirs, to the leaves.</summary>
@@ -221,6 +222,7 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
         child.Leader.Task = NewTask(child.Pid, child);
         if (child.MemoryOwner is null) child.Space = new RemoteSpace(_scratch, space.SyscallInstruction);
         Add(child);
+        ProcessAttributes.RestoreLogin(context, child);
     }
 
     /// <summary>The CLONE_ flags for what a child shares with its parent; refuses what only others share.</summary>

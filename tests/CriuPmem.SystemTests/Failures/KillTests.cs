@@ -14,11 +14,17 @@ public sealed class KillTests
 
     private static int Kills => Machine.Quick ? 20 : 200;
 
+    // Their programs may be harmed by an engine's death at one place, as docs/roadmap.md says ("Known limits"): while remote
+    // calls run under strict seccomp, inside the handover of a vfork, and between stop and rewinding under a filter that
+    // kills for going on after any stop (a SIGSTOP kills that program, too).
+    private static string[] HarmedByAnEnginesDeath => ["seccomp_restart", "seccomp_strict", "tree_vfork", "tree_vfork_exec"];
+
     // What dumps today in both ways, but for those that take long to get ready or to check themselves.
     private static Workload[] Candidates =>
     [
         .. Workload.All.Where(workload => !workload.Name.Contains("1000", StringComparison.Ordinal)
             && workload.Name is not ("mem_many_50000" or "tree_200" or "mem_reserve_huge")
+            && !HarmedByAnEnginesDeath.Contains(workload.Name)
             && !KnownGaps.Listed.Any(gap => gap.Subject == workload.Name && gap.Direction.StartsWith("ours", StringComparison.Ordinal)
                 && !gap.Direction.EndsWith("peer", StringComparison.Ordinal))),
     ];

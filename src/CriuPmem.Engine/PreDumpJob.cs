@@ -51,7 +51,7 @@ public static class PreDumpJob
             CheckAlive(tree.Root);
             Interruption.Check();
             tracking = TrackingHolder.Start(tree, owners);
-            snapshot.Commit(Inventory(tracking), options.Sync);
+            snapshot.Commit(TreeWriter.Inventory(new SharedObjects().EngineIds, tracking), options.Sync);
             Interruption.Hold();
             snapshot.Keep()();
             if (options.AutoDedup) DedupJob.TryFreeEarlier(options.ImagesDirectoryFd, options.ImagesDirectory, options.Log);
@@ -84,20 +84,6 @@ public static class PreDumpJob
         if (root.Proc.Stat() is { State: not ('Z' or 'X') }) return;
         throw root.Fail(ErrorCode.Vanished, "it ended while its memory was saved");
     }
-
-    private static InventoryEntry Inventory(TrackingEntry tracking) => new()
-    {
-        ImgVersion = 2,
-        FdinfoPerId = true,
-        RootIds = new SharedObjects().EngineIds,
-        NsPerId = true,
-        RootCgSet = 1,
-        Lsmtype = Lsmtype.NoLsm,
-        NetworkLockMethod = 0,
-        PluginsEntry = new PluginsEntry(),
-        DumpCriuRunId = Guid.NewGuid().ToString(),
-        Tracking = tracking,
-    };
 
     private static void WriteStatistics(DumpOptions options, MemoryDump memory, long freezing, long frozen, long copied)
     {

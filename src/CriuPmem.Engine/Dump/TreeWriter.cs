@@ -92,12 +92,17 @@ internal sealed class TreeWriter(DumpContext context)
 
     /// <summary>The inventory, which makes the set complete.</summary>
     /// <param name="tracking">Who goes on tracking memory for the next snapshot; null for nobody.</param>
-    public InventoryEntry Inventory(TrackingEntry? tracking) => new()
+    public InventoryEntry Inventory(TrackingEntry? tracking) => Inventory(_objects.EngineIds, tracking);
+
+    /// <summary>The inventory of a snapshot of any kind.</summary>
+    /// <param name="engineIds">The engine's own objects: what equals them lies outside any container.</param>
+    /// <param name="tracking">As above.</param>
+    public static InventoryEntry Inventory(TaskKobjIdsEntry engineIds, TrackingEntry? tracking) => new()
     {
         Tracking = tracking,
         ImgVersion = 2,
         FdinfoPerId = true,
-        RootIds = _objects.EngineIds,
+        RootIds = engineIds,
         NsPerId = true,
         RootCgSet = 1,
         Lsmtype = Lsmtype.NoLsm,

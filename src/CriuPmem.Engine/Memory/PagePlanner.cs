@@ -72,10 +72,10 @@ internal sealed class PagePlanner : IDisposable
     {
         _scanner.Guards(pagemap, 0, TaskSize, (start, end, _) => guards.Add(Guard(start, end)));
         ulong at = 0;
-        foreach ((ulong start, ulong end) in Merged(tracker.Ranges))
+        foreach ((ulong start, ulong end, bool isNew) in Merged(tracker.Ranges))
         {
             Untracked(at, start);
-            _scanner.TrackedPages(pagemap, start, end, protect, running, (from, to, written) => found.Add((from, to, written)));
+            _scanner.TrackedPages(pagemap, start, end, protect, running, (from, to, written) => found.Add((from, to, written || isNew)));
             at = end;
         }
 
@@ -87,13 +87,13 @@ internal sealed class PagePlanner : IDisposable
         }
     }
 
-    private static IEnumerable<(ulong Start, ulong End)> Merged(IReadOnlyList<(ulong Start, ulong End)> ranges)
+    private static IEnumerable<(ulong Start, ulong End, bool IsNew)> Merged(IReadOnlyList<(ulong Start, ulong End, bool IsNew)> ranges)
     {
         for (int i = 0; i < ranges.Count;)
         {
-            (ulong start, ulong end) = ranges[i++];
-            while (i < ranges.Count && ranges[i].Start == end) end = ranges[i++].End;
-            yield return (start, end);
+            (ulong start, ulong end, bool isNew) = ranges[i++];
+            while (i < ranges.Count && ranges[i].Start == end && ranges[i].IsNew == isNew) end = ranges[i++].End;
+            yield return (start, end, isNew);
         }
     }
 

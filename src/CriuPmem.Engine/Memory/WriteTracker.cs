@@ -19,15 +19,19 @@ namespace CriuPmem.Engine.Memory;
 internal sealed class WriteTracker : IDisposable
 {
     private readonly OwnedFd _fd;
-    private readonly List<(ulong Start, ulong End)> _ranges = [];
+    private readonly List<(ulong Start, ulong End, bool IsNew)> _ranges = [];
 
     private WriteTracker(int fd) => _fd = new OwnedFd(fd);
 
     /// <summary>The userfaultfd.</summary>
     public int Fd => _fd.Fd;
 
-    /// <summary>The ranges that are tracked, in ascending order: whole mappings.</summary>
-    public IReadOnlyList<(ulong Start, ulong End)> Ranges => _ranges;
+    /// <summary>The ranges that are tracked, in ascending order: whole mappings, and whether they are only from now on.</summary>
+    /// <remarks>
+    /// A new one may have been moved there (mremap(2)). Should a kernel let its pages keep the mark of not being written, it would
+    /// mean other pages, which an earlier snapshot has at that address: so all of a new one count as written.
+    /// </remarks>
+    public IReadOnlyList<(ulong Start, ulong End, bool IsNew)> Ranges => _ranges;
 
     /// <summary>Has a frozen process make one; null when it cannot (no free descriptor), or the kernel lacks it.</summary>
     public static WriteTracker? TryCreate(DumpProcess process)
@@ -58,7 +62,7 @@ internal sealed class WriteTracker : IDisposable
         _ranges.Clear();
         foreach (MemoryMapping mapping in process.Mappings)
         {
-            if ((mapping.Flags & VmFlags.UffdWriteProtect) != 0) _ranges.Add((mapping.Start, mapping.End));
+            if ((mapping.Flags & VmFlags.UffdWriteProtect) != 0) _ranges.Add((mapping.Start, mapping.End, false));
         }
     }
 
@@ -68,9 +72,11 @@ internal sealed class WriteTracker : IDisposable
         _ranges.Clear();
         foreach (MemoryMapping mapping in process.Mappings)
         {
-            bool tracked = (mapping.Flags & VmFlags.UffdWriteProtect) != 0;
-            if (!tracked && CanTrack(mapping)) tracked = !Sys.UserfaultfdRegister(Fd, mapping.Start, mapping.LengthBytes, Sys.UFFDIO_REGISTER_MODE_WP).Failed;
-            if (tracked) _ranges.Add((mapping.Start, mapping.End));
+            bool known = (mapping.Flags & VmFlags.UffdWriteProtect) != 0;
+            if (known || (CanTrack(mapping) && !Sys.UserfaultfdRegister(Fd, mapping.Start, mapping.LengthBytes, Sys.UFFDIO_REGISTER_MODE_WP).Failed))
+            {
+                _ranges.Add((mapping.Start, mapping.End, !known));
+            }
         }
     }
 

@@ -13,11 +13,15 @@ internal static class AddressSpaceDump
     private const VmFlags Watched = VmFlags.UffdMissing | VmFlags.UffdMinor; // write protection is how an engine tracks memory
     private const VmFlags Unsupported = NeverSaved | Watched | VmFlags.HugeTlb | VmFlags.ShadowStack;
     private const ulong MaxMadviseBit = 63;
+    private const ulong LargeKib = 64 << 10;
+    private const int ManyProcesses = 8;
+
+    private static readonly MappingReader s_reader = new(); // the tracer thread's
 
     /// <summary>Reads the mappings of <paramref name="process"/> and fills in its memory message.</summary>
     public static void Describe(DumpContext context, DumpProcess process)
     {
-        ReadMappings(process);
+        ReadMappings(process, IsLarge(process) || context.Tree.Processes.Count >= ManyProcesses);
         AbandonedScratch.Remove(process);
         MmEntry memory = process.Memory;
         foreach (ref readonly MemoryMapping mapping in CollectionsMarshal.AsSpan(process.Mappings))
@@ -57,15 +61,17 @@ internal static class AddressSpaceDump
     /// <summary>Reads the mappings and what they are, but not of which files: enough to plan what pages are saved.</summary>
     public static void Outline(DumpProcess process)
     {
-        ReadMappings(process);
+        ReadMappings(process, IsLarge(process));
         foreach (ref readonly MemoryMapping mapping in CollectionsMarshal.AsSpan(process.Mappings)) process.Memory.Vmas.Add(Entry(mapping));
     }
 
-    private static void ReadMappings(DumpProcess process)
+    private static bool IsLarge(DumpProcess process) => (process.Threads.Count > 0 ? process.Leader.Status : process.Proc.Status()) is { ResidentKib: >= LargeKib };
+
+    private static void ReadMappings(DumpProcess process, bool large)
     {
         process.Mappings.Clear();
         process.Memory.Vmas.Clear();
-        if (!SmapsParser.TryRead(process.Proc, "smaps", process.Mappings) || process.Mappings.Count == 0)
+        if (!s_reader.TryRead(process.Proc, large, process.Mappings) || process.Mappings.Count == 0)
         {
             throw process.Fail(ErrorCode.UnsupportedMemory, "its mappings cannot be read");
         }

@@ -30,11 +30,8 @@ internal struct MemoryMapping
     /// <summary>Two-letter codes of VmFlags that the engine acts on.</summary>
     public VmFlags Flags;
 
-    /// <summary>KiB in pages that other mappings have too; KiB in anonymous pages.</summary>
-    public ulong SharedKib, AnonymousKib;
-
     /// <summary>True when some of its anonymous pages may be shared with a relative (copy on write).</summary>
-    public readonly bool MayShareCopies => SharedKib > 0 && AnonymousKib > 0;
+    public bool MayShareCopies;
 
     /// <summary>Length in bytes.</summary>
     public readonly ulong LengthBytes => End - Start;

@@ -45,6 +45,9 @@ internal sealed record ProcStatus
     /// <summary>Anonymous memory that is present, in KiB.</summary>
     public ulong AnonymousKib { get; private set; }
 
+    /// <summary>Memory that is present, whatever it is, in KiB.</summary>
+    public ulong ResidentKib { get; private set; }
+
     /// <summary>Locked memory, in KiB.</summary>
     public ulong LockedKib { get; private set; }
 
@@ -91,6 +94,7 @@ internal sealed record ProcStatus
         else if (name.SequenceEqual("THP_enabled"u8)) ThpEnabled = Decimal(value) != 0;
         else if (name.SequenceEqual("x86_Thread_features"u8)) ShadowStack = value.IndexOf("shstk"u8) >= 0;
         else if (name.SequenceEqual("RssAnon"u8)) AnonymousKib = (ulong)Decimal(value);
+        else if (name.SequenceEqual("VmRSS"u8)) ResidentKib = (ulong)Decimal(value);
         else if (name.SequenceEqual("VmLck"u8)) LockedKib = (ulong)Decimal(value);
         else return false;
         return true;

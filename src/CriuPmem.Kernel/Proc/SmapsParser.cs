@@ -44,8 +44,9 @@ internal static class SmapsParser
     /// <param name="process">/proc/PID.</param>
     /// <param name="name">"smaps" or "maps".</param>
     /// <param name="mappings">Where the mappings go, in address order.</param>
+    /// <param name="mostMappings">Give up when there are more.</param>
     /// <returns>False when it cannot be read, or is not of the known shape.</returns>
-    public static bool TryRead(ProcDirectory process, string name, List<MemoryMapping> mappings)
+    public static bool TryRead(ProcDirectory process, string name, List<MemoryMapping> mappings, int mostMappings = int.MaxValue)
     {
         SysResult opened = Sys.OpenAt(process.Fd, name, O_RDONLY);
         if (opened.Failed) return false;
@@ -53,7 +54,7 @@ internal static class SmapsParser
         byte[] buffer = s_buffer ??= new byte[128 * 1024];
         for (int used = 0; ;)
         {
-            if (used == buffer.Length) return false; // no line is that long
+            if (used == buffer.Length || mappings.Count > mostMappings) return false; // no line is as long as the buffer
             SysResult read = Sys.Read(file.Fd, buffer.AsSpan(used));
             if (read.Failed) return false;
             if (read.Value == 0) return TryParse(buffer.AsSpan(0, used), mappings);
@@ -108,8 +109,8 @@ internal static class SmapsParser
     private static void Detail(ReadOnlySpan<byte> line, ref MemoryMapping mapping)
     {
         if (line.StartsWith("VmFlags:"u8)) mapping.Flags = ParseFlags(line[8..]);
-        else if (line.StartsWith("Shared_Clean:"u8) || line.StartsWith("Shared_Dirty:"u8)) mapping.SharedKib += Kib(line[13..]);
-        else if (line.StartsWith("Anonymous:"u8)) mapping.AnonymousKib = Kib(line[10..]);
+        else if (line.StartsWith("Shared_Clean:"u8) || line.StartsWith("Shared_Dirty:"u8)) mapping.MayShareCopies |= Kib(line[13..]) > 0;
+        else if (line.StartsWith("Anonymous:"u8)) mapping.MayShareCopies &= Kib(line[10..]) > 0; // comes after the others
     }
 
     private static ulong Kib(ReadOnlySpan<byte> text) =>

@@ -7,10 +7,13 @@ namespace CriuPmem.Engine.Dump;
 /// <summary>What the parts of one dump share.</summary>
 internal sealed class DumpContext : IDisposable
 {
+    private const int ManyThreads = 16; // from here on, a second thread gains more than it costs
+
     /// <summary>Creates the context of one dump.</summary>
     public DumpContext(DumpOptions options, FrozenTree tree, SnapshotWriter snapshot, PagesIds pagesIds)
     {
         PagesIds = pagesIds;
+        Side = new SideThread(tree.Processes.Sum(static process => process.Threads.Count) >= ManyThreads);
         Options = options;
         Tree = tree;
         Snapshot = snapshot;
@@ -28,6 +31,9 @@ internal sealed class DumpContext : IDisposable
         External = new ExternalFiles(this);
         Multicast = new MulticastGroups();
     }
+
+    /// <summary>Where work is done beside that of the tracing thread.</summary>
+    public SideThread Side { get; }
 
     /// <summary>What the user asked for.</summary>
     public DumpOptions Options { get; }

@@ -35,13 +35,15 @@ public static class DumpJob
             using FrozenTree tree = FrozenTree.Freeze(options.Pid, options.TimeoutSeconds, options.Log);
             long freezing = watch.Lap();
             context = new DumpContext(options, tree, snapshot, ids);
+            using SideThread side = context.Side; // ends before the tree is let go
             earlier?.TakeTrackers(tree, options.Log);
-            var writer = new TreeWriter(context);
+            var writer = new TreeWriter(context, saver);
             writer.Observe();
             long observed = watch.Lap();
             // What is protected anew counts from this round on, and would be missing in any other that followed the same one.
             if (options.TrackMemory && options.FinalState != FinalState.Killed) TrackingHolder.End(earlier?.Tracking);
             saver.Save(tree, context);
+            context.Side.Finish();
             writer.SaveContents();
             long copied = watch.Lap();
             // What is left needs the tree no more, unless somebody acts at post-dump and counts on it standing still.

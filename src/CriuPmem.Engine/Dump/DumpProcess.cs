@@ -48,6 +48,12 @@ internal sealed class DumpProcess(int pid, ProcDirectory proc, ProcStat stat) : 
     /// <summary>What tells which of its pages were written; null when nothing does.</summary>
     public WriteTracker? Tracker { get; set; }
 
+    /// <summary>What is read of it ahead; null when nothing is.</summary>
+    public Ahead<ProcessFacts>? Facts { get; set; }
+
+    /// <summary>Its mappings, read ahead; null when they are not.</summary>
+    public Ahead<List<MemoryMapping>>? MappingsAhead { get; set; }
+
     /// <summary>Its mappings, in address order.</summary>
     public List<MemoryMapping> Mappings { get; } = [];
 
@@ -59,6 +65,12 @@ internal sealed class DumpProcess(int pid, ProcDirectory proc, ProcStat stat) : 
 
     /// <summary>The engine itself, by the thread that works: it has descriptors of its own.</summary>
     public bool IsEngine { get; init; }
+
+    /// <summary>A small text file of its /proc, without the last newline; null when it cannot be read.</summary>
+    public string? Text(string name) => Facts is not null && Facts.Value.TryGet(name, out string? known) ? known : Proc.ReadText(name);
+
+    /// <summary>The target of a link of its /proc, or null.</summary>
+    public string? Link(string name) => Facts is not null && Facts.Value.TryGet(name, out string? known) ? known : Proc.ReadLink(name);
 
     /// <summary>A copy of a descriptor in the engine's table (pidfd_getfd(2)).</summary>
     public SysResult CopyOf(int fd) => IsEngine ? Sys.Fcntl(fd, F_DUPFD_CLOEXEC) : Sys.PidfdGetFd(PidFd, fd);

@@ -25,6 +25,9 @@ internal sealed class DumpThread(DumpProcess process, Tracee task)
     /// <summary>/proc/PID/task/TID/stat.</summary>
     public ProcStat Stat { get; set; } = null!;
 
+    /// <summary>What is read of it ahead; null when nothing is.</summary>
+    public Ahead<ThreadFacts>? Facts { get; set; }
+
     /// <summary>What goes into core-TID.img.</summary>
     public CoreEntry Core { get; } = new() { ThreadCore = new ThreadCoreEntry() };
 
@@ -32,25 +35,17 @@ internal sealed class DumpThread(DumpProcess process, Tracee task)
     /// <exception cref="CheckpointException">No call can be run in it.</exception>
     public void MakeReady()
     {
-        int tid = Task.Tid;
-        if (!ProcStatus.TryParse(Process.Proc.Read($"task/{tid}/status"), out ProcStatus? status) ||
-            !ProcStat.TryParse(Process.Proc.Read($"task/{tid}/stat"), out ProcStat? stat))
-        {
-            throw Process.Fail(ErrorCode.Vanished, $"thread {tid} vanished while it was saved", "Try again");
-        }
-
-        Status = status!;
-        Stat = stat!;
+        (Status, Stat) = Facts?.Value ?? ThreadFacts.Read(Process, Task.Tid);
         // No call can be run in it: waiting for one would never end.
-        if (stat!.IsIoWorker)
+        if (Stat.IsIoWorker)
         {
             throw Process.Fail(
                 ErrorCode.UnsupportedFile, "it has requests under way in io_uring, which cannot be saved yet",
-                "Start the program without io_uring (MariaDB: --innodb-use-native-aio=0)", $"thread {tid}, {stat.Comm}");
+                "Start the program without io_uring (MariaDB: --innodb-use-native-aio=0)", $"thread {Task.Tid}, {Stat.Comm}");
         }
 
         if (Registers.IsCompat(Task.Registers)) throw Process.Fail(ErrorCode.UnsupportedState, "32-bit programs cannot be saved yet");
-        Task.IgnoresTrap = (status!.Ignored >> (SIGTRAP - 1) & 1) != 0;
+        Task.IgnoresTrap = (Status.Ignored >> (SIGTRAP - 1) & 1) != 0;
         Seccomp.Suspend(this);
     }
 }

@@ -1,4 +1,3 @@
-using System.Globalization;
 using CriuPmem.Images.Messages;
 
 namespace CriuPmem.Engine.Dump;
@@ -33,7 +32,7 @@ internal sealed class SharedObjects
         int self = Sys.GetPid();
         for (int kind = 0; kind < _objects.Length; kind++) Set(EngineIds, (Kind)kind, IdOf(self, (Kind)kind, out _));
         using ProcDirectory proc = ProcDirectory.TryOpen(self)!;
-        foreach ((string name, Action<TaskKobjIdsEntry, uint> set) in s_namespaces) set(EngineIds, NamespaceId(proc, name));
+        foreach ((string name, Action<TaskKobjIdsEntry, uint> set) in s_namespaces) set(EngineIds, NamespaceId(proc.ReadLink($"ns/{name}") ?? name));
     }
 
     /// <summary>The engine's own objects.</summary>
@@ -63,7 +62,7 @@ internal sealed class SharedObjects
             }
 
             int known = _namespaces.Count;
-            set(process.Ids, NamespaceId(process.Proc, name));
+            set(process.Ids, NamespaceId(process.Link($"ns/{name}") ?? name));
             if (_namespaces.Count > known)
             {
                 throw process.Fail(ErrorCode.UnsupportedNamespace, $"it lives in a {name} namespace of its own, and containers cannot be saved yet",
@@ -122,7 +121,7 @@ internal sealed class SharedObjects
     /// <summary>A tree may live in a time namespace of its own, as restored ones often do; but in one.</summary>
     private void CheckTimeNamespace(DumpProcess process)
     {
-        string link = process.Proc.ReadLink("ns/" + TimeName) ?? TimeName;
+        string link = process.Link("ns/" + TimeName) ?? TimeName;
         _timeNamespace ??= link;
         if (link == _timeNamespace) return;
         throw process.Fail(ErrorCode.UnsupportedNamespace, "it lives in another time namespace than its parent, and that cannot be saved yet", "Dump the two as trees of their own");
@@ -133,17 +132,16 @@ internal sealed class SharedObjects
     {
         foreach (string name in (ReadOnlySpan<string>)["pid", TimeName])
         {
-            string? own = process.Proc.ReadLink($"ns/{name}");
-            if (own is null || process.Proc.ReadLink($"ns/{name}_for_children") == own) continue;
+            string? own = process.Link($"ns/{name}");
+            if (own is null || process.Link($"ns/{name}_for_children") == own) continue;
             throw process.Fail(
                 ErrorCode.UnsupportedNamespace, $"its children are born into another {name} namespace than its own (unshare), and that cannot be saved yet",
                 "Start the program without unshare or nsenter");
         }
     }
 
-    private uint NamespaceId(ProcDirectory proc, string name)
+    private uint NamespaceId(string link)
     {
-        string link = proc.ReadLink(string.Create(CultureInfo.InvariantCulture, $"ns/{name}")) ?? name;
         if (!_namespaces.TryGetValue(link, out uint id)) _namespaces.Add(link, id = (uint)_namespaces.Count + 1);
         return id;
     }

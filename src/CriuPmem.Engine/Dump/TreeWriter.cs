@@ -8,23 +8,32 @@ using Google.Protobuf;
 namespace CriuPmem.Engine.Dump;
 
 /// <summary>Observes every process of a frozen tree, then writes its images.</summary>
-internal sealed class TreeWriter(DumpContext context)
+/// <remarks>
+/// In a larger tree the side thread reads what /proc tells a little ahead, and writes what is complete: nothing of a
+/// process's tasks changes once they are observed, nothing of its memory once its mappings are described.
+/// </remarks>
+internal sealed class TreeWriter(DumpContext context, IMemorySaver saver)
 {
     private readonly Dictionary<DumpProcess, List<FdinfoEntry>> _descriptors = [];
     private readonly Dictionary<DumpProcess, FsEntry> _fs = [];
     private readonly SharedObjects _objects = new();
     private readonly SeccompEntry _seccomp = new();
+    private readonly HashSet<DumpProcess> _savedAhead = [];
     private TimensEntry? _clocks;
 
     /// <summary>Learns everything but the contents of memory; finds every reason to refuse.</summary>
     public void Observe()
     {
+        if (context.Side.IsActive) ReadAhead();
         foreach (DumpProcess process in context.Tree.Processes)
         {
             Interruption.Check();
             _objects.Identify(process);
             if (process.IsZombie) continue;
             ObserveTasks(process);
+            if (!context.Side.IsActive) continue;
+            if (process.MemoryOwner is null) AddressSpaceDump.ReadAhead(context, process);
+            context.Side.Post(() => WriteTasks(process));
         }
 
         foreach (DumpProcess process in context.Tree.Processes)
@@ -39,6 +48,7 @@ internal sealed class TreeWriter(DumpContext context)
                 RootId = context.Files.IdOfPath(process, "root", O_DIRECTORY, "its root directory"),
                 Umask = process.Leader.Status.Umask,
             };
+            if (process.MemoryOwner is null && context.Side.IsActive) SaveMemoryAhead(process);
         }
 
         foreach (Action resolve in context.WhenFilesAreKnown) resolve();
@@ -70,9 +80,8 @@ internal sealed class TreeWriter(DumpContext context)
                 continue;
             }
 
-            foreach (DumpThread thread in process.Threads) snapshot.WriteSingle(ImageKind.Core, thread.ImageTid, thread.Core);
-            snapshot.WriteSingle(ImageKind.Ids, process.Pid, process.Ids);
-            if (process.MemoryOwner is null) snapshot.WriteSingle(ImageKind.Mm, process.Pid, process.Memory);
+            if (!context.Side.IsActive) WriteTasks(process);
+            if (process.MemoryOwner is null && !_savedAhead.Contains(process)) snapshot.WriteSingle(ImageKind.Mm, process.Pid, process.Memory);
             snapshot.WriteSingle(ImageKind.Fs, process.Pid, _fs[process]);
             if (!_descriptors.TryGetValue(process, out List<FdinfoEntry>? descriptors)) continue;
             using ImageWriter fdinfo = snapshot.Create(ImageKind.Fdinfo, process.Ids.FilesId);
@@ -110,6 +119,34 @@ internal sealed class TreeWriter(DumpContext context)
         PluginsEntry = new PluginsEntry(),
         DumpCriuRunId = Guid.NewGuid().ToString(),
     };
+
+    private void ReadAhead()
+    {
+        foreach (DumpProcess process in context.Tree.Processes)
+        {
+            if (process.IsZombie) continue;
+            process.Facts = new Ahead<ProcessFacts>(() => ProcessFacts.Read(process));
+            context.Side.Post(process.Facts.Prepare);
+            foreach (DumpThread thread in process.Threads)
+            {
+                thread.Facts = new Ahead<ThreadFacts>(() => ThreadFacts.Read(process, thread.Task.Tid));
+                context.Side.Post(thread.Facts.Prepare);
+            }
+        }
+    }
+
+    private void SaveMemoryAhead(DumpProcess process)
+    {
+        if (!saver.TrySaveAhead(context, process)) return;
+        _savedAhead.Add(process);
+        context.Side.Post(() => context.Snapshot.WriteSingle(ImageKind.Mm, process.Pid, process.Memory));
+    }
+
+    private void WriteTasks(DumpProcess process)
+    {
+        foreach (DumpThread thread in process.Threads) context.Snapshot.WriteSingle(ImageKind.Core, thread.ImageTid, thread.Core);
+        context.Snapshot.WriteSingle(ImageKind.Ids, process.Pid, process.Ids);
+    }
 
     private PstreeEntry TreeEntry(DumpProcess process)
     {

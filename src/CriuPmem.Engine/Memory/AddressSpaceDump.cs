@@ -16,12 +16,15 @@ internal static class AddressSpaceDump
     private const ulong LargeKib = 64 << 10;
     private const int ManyProcesses = 8;
 
-    private static readonly MappingReader s_reader = new(); // the tracer thread's
+    private static readonly MappingReader s_reader = new();
 
     /// <summary>Reads the mappings of <paramref name="process"/> and fills in its memory message.</summary>
     public static void Describe(DumpContext context, DumpProcess process)
     {
-        ReadMappings(process, IsLarge(process) || context.Tree.Processes.Count >= ManyProcesses);
+        process.Mappings.Clear();
+        if (process.MappingsAhead is { } ahead) process.Mappings.AddRange(ahead.Value);
+        else ReadMappings(process, process.Mappings, IsLarge(context, process));
+        process.Memory.Vmas.Clear();
         AbandonedScratch.Remove(process);
         MmEntry memory = process.Memory;
         foreach (ref readonly MemoryMapping mapping in CollectionsMarshal.AsSpan(process.Mappings))
@@ -58,25 +61,41 @@ internal static class AddressSpaceDump
         memory.ExeFileId = context.Files.IdOfPath(process, "exe", O_RDONLY, "its program file");
     }
 
+    /// <summary>Has the mappings of a process read ahead; its scratch mapping is there already.</summary>
+    public static void ReadAhead(DumpContext context, DumpProcess process)
+    {
+        bool large = IsLarge(context, process);
+        var ahead = new Ahead<List<MemoryMapping>>(() =>
+        {
+            var mappings = new List<MemoryMapping>();
+            ReadMappings(process, mappings, large);
+            return mappings;
+        });
+        process.MappingsAhead = ahead;
+        context.Side.Post(ahead.Prepare);
+    }
+
     /// <summary>Reads the mappings and what they are, but not of which files: enough to plan what pages are saved.</summary>
     public static void Outline(DumpProcess process)
     {
-        ReadMappings(process, IsLarge(process));
+        process.Mappings.Clear();
+        process.Memory.Vmas.Clear();
+        ReadMappings(process, process.Mappings, IsLarge(process));
         foreach (ref readonly MemoryMapping mapping in CollectionsMarshal.AsSpan(process.Mappings)) process.Memory.Vmas.Add(Entry(mapping));
     }
 
     private static bool IsLarge(DumpProcess process) => (process.Threads.Count > 0 ? process.Leader.Status : process.Proc.Status()) is { ResidentKib: >= LargeKib };
 
-    private static void ReadMappings(DumpProcess process, bool large)
+    private static bool IsLarge(DumpContext context, DumpProcess process) => IsLarge(process) || context.Tree.Processes.Count >= ManyProcesses;
+
+    private static void ReadMappings(DumpProcess process, List<MemoryMapping> mappings, bool large)
     {
-        process.Mappings.Clear();
-        process.Memory.Vmas.Clear();
-        if (!s_reader.TryRead(process.Proc, large, process.Mappings) || process.Mappings.Count == 0)
+        if (!s_reader.TryRead(process.Proc, large, mappings) || mappings.Count == 0)
         {
             throw process.Fail(ErrorCode.UnsupportedMemory, "its mappings cannot be read");
         }
 
-        if (process.Space is { } space) AbandonedScratch.Hide(process.Mappings, space.Batch.Scratch.Value);
+        if (process.Space is { } space) AbandonedScratch.Hide(mappings, space.Batch.Scratch.Value);
     }
 
     private static VmaEntry Entry(in MemoryMapping mapping)

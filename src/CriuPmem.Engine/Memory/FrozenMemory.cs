@@ -6,6 +6,9 @@ namespace CriuPmem.Engine.Memory;
 /// <summary>Copies all memory while the tree stands still; of a snapshot in a chain, what was written since the one before.</summary>
 internal sealed class FrozenMemory(DumpOptions options, MemoryDump memory, EarlierSnapshot? earlier) : IMemorySaver
 {
+    private const ulong SmallKib = 8 << 10;
+
+    private readonly HashSet<DumpProcess> _ahead = [];
     private long _sharedPages;
 
     /// <inheritdoc />
@@ -17,21 +20,38 @@ internal sealed class FrozenMemory(DumpOptions options, MemoryDump memory, Earli
     }
 
     /// <inheritdoc />
+    public bool TrySaveAhead(DumpContext context, DumpProcess process)
+    {
+        if (IsTracking || process.Leader.Status.AnonymousKib > SmallKib) return false;
+        _ahead.Add(process);
+        context.Side.Post(() => Save(process, context.Tree));
+        return true;
+    }
+
+    /// <inheritdoc />
     public void Save(FrozenTree tree, DumpContext context)
     {
-        bool track = options.TrackMemory && options.FinalState != FinalState.Killed;
+        context.Side.Finish();
         foreach (DumpProcess process in tree.MemoryOwners)
         {
-            Interruption.Check();
-            process.Tracker?.Recognize(process);
-            SavedPages? known = earlier?.PagesOf(process);
-            if (track) Track(tree, process);
-            PagePlan plan = memory.Plan(process, known, protect: track);
-            memory.Save(process, plan);
-            process.Memory.Vmas.AddRange(plan.Guards); // behind the mappings that they lie in
+            if (_ahead.Contains(process)) continue;
+            Save(process, tree);
         }
 
         _sharedPages = context.SharedMemory.Save(memory.Copier);
+    }
+
+    private bool IsTracking => options.TrackMemory && options.FinalState != FinalState.Killed;
+
+    private void Save(DumpProcess process, FrozenTree tree)
+    {
+        Interruption.Check();
+        process.Tracker?.Recognize(process);
+        SavedPages? known = earlier?.PagesOf(process); // of who was tracked until now
+        if (IsTracking) Track(tree, process);
+        PagePlan plan = memory.Plan(process, known, protect: IsTracking);
+        memory.Save(process, plan);
+        process.Memory.Vmas.AddRange(plan.Guards); // behind the mappings that they lie in
     }
 
     private static void Track(FrozenTree tree, DumpProcess process)

@@ -11,6 +11,10 @@ internal interface IMemorySaver : IDisposable
     /// <summary>Does what can be done while the tree runs.</summary>
     void Prepare();
 
+    /// <summary>Saves a process ahead of <see cref="Save"/>, on the side thread, where that costs little if the dump is refused later.</summary>
+    /// <returns>True when it does.</returns>
+    bool TrySaveAhead(DumpContext context, DumpProcess process) => false;
+
     /// <summary>Does what must be done while the tree stands still; everything else about it is known by now.</summary>
     void Save(FrozenTree tree, DumpContext context);
 

@@ -21,7 +21,7 @@ internal sealed class PosixTimers : TaskState
     {
         TaskTimersEntry timers = thread.Core.Tc.Timers ??= new TaskTimersEntry();
         var later = new List<Action>();
-        foreach (PosixTimerEntry timer in Parse(thread.Process.Proc.ReadText("timers") ?? ""))
+        foreach (PosixTimerEntry timer in Parse(thread.Process.Text("timers") ?? ""))
         {
             timers.Posix.Add(timer);
             if (timer.HasNotifyThreadId && timer.NotifyThreadId == thread.Task.Tid) timer.NotifyThreadId = thread.ImageTid;

@@ -15,10 +15,10 @@ internal sealed class ProcessAttributes : TaskState
     public override Action? Dump(SyscallBatch batch, DumpThread thread)
     {
         TaskCoreEntry core = thread.Core.Tc;
-        ProcDirectory proc = thread.Process.Proc;
-        core.Personality = uint.Parse(proc.ReadText("personality") ?? "0", NumberStyles.HexNumber, CultureInfo.InvariantCulture);
-        if (int.TryParse(proc.ReadText("oom_score_adj"), CultureInfo.InvariantCulture, out int score)) core.OomScoreAdj = score;
-        if (uint.TryParse(proc.ReadText("loginuid"), CultureInfo.InvariantCulture, out uint login)) core.Loginuid = login;
+        DumpProcess process = thread.Process;
+        core.Personality = uint.Parse(process.Text("personality") ?? "0", NumberStyles.HexNumber, CultureInfo.InvariantCulture);
+        if (int.TryParse(process.Text("oom_score_adj"), CultureInfo.InvariantCulture, out int score)) core.OomScoreAdj = score;
+        if (uint.TryParse(process.Text("loginuid"), CultureInfo.InvariantCulture, out uint login)) core.Loginuid = login;
         RemoteAddress subreaper = batch.Reserve(8);
         batch.Must("prctl(PR_GET_CHILD_SUBREAPER)", SyscallNumber.prctl, PR_GET_CHILD_SUBREAPER, subreaper);
         int membarrier = batch.Try(SyscallNumber.membarrier, MEMBARRIER_CMD_GET_REGISTRATIONS);

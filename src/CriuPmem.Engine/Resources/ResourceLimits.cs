@@ -21,7 +21,7 @@ internal sealed class ResourceLimits : TaskState
     public override Action? Dump(SyscallBatch batch, DumpThread thread)
     {
         var entry = new TaskRlimitsEntry();
-        foreach (string line in (thread.Process.Proc.ReadText("limits") ?? "").Split('\n').Skip(1).Take(Count))
+        foreach (string line in (thread.Process.Text("limits") ?? "").Split('\n').Skip(1).Take(Count))
         {
             // "Max open files            1024                 524288               files": columns of fixed width
             string[] values = line[26..].Split(' ', StringSplitOptions.RemoveEmptyEntries);

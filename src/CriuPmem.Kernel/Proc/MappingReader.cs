@@ -5,12 +5,13 @@ namespace CriuPmem.Kernel;
 /// <summary>Reads the mappings of processes with their flags, in the way that costs least.</summary>
 /// <remarks>
 /// smaps for small processes; for many, or large ones, maps and a BPF iterator (<see cref="MappingIterator"/>), which costs
-/// some milliseconds to begin with. Where there is no BPF, or it tells anything that is not understood: smaps.
+/// some milliseconds to begin with. Where there is no BPF, or it tells anything that is not understood: smaps. Thread-safe.
 /// </remarks>
 internal sealed class MappingReader
 {
     private const int FewMappings = 400; // from here on, BPF is worth its beginning
 
+    private readonly Lock _lock = new();
     private readonly List<MappingIterator.Entry> _entries = [];
     private MappingIterator? _iterator;
     private MappingFlagBits? _bits;
@@ -32,7 +33,11 @@ internal sealed class MappingReader
             mappings.Clear();
         }
 
-        if (Begin() && SmapsParser.TryRead(process, "maps", mappings) && TryAddFlags(process.Pid, mappings)) return true;
+        lock (_lock)
+        {
+            if (Begin() && SmapsParser.TryRead(process, "maps", mappings) && TryAddFlags(process.Pid, mappings)) return true;
+        }
+
         mappings.Clear();
         return SmapsParser.TryRead(process, "smaps", mappings);
     }

@@ -5,7 +5,8 @@ namespace CriuPmem.Kernel;
 /// <summary>/proc/PID of one task, held open: a pid that is used again never answers for the old one.</summary>
 internal sealed class ProcDirectory : IDisposable
 {
-    private static byte[] s_buffer = new byte[64 * 1024]; // /proc is read by the tracer thread alone
+    [ThreadStatic]
+    private static byte[]? s_buffer;
 
     private readonly OwnedFd _directory;
 
@@ -31,19 +32,24 @@ internal sealed class ProcDirectory : IDisposable
     /// <summary>True when there is a process or thread with that number.</summary>
     public static bool Exists(int pid) => Syscall.Quick(SyscallNumber.getpgid, pid).Errno != Errno.ESRCH;
 
-    /// <summary>Reads a file of it whole. The bytes are valid until the next read.</summary>
+    /// <summary>Reads a file of it whole. The bytes are valid until the same thread reads the next.</summary>
     /// <returns>The contents; empty when the task is gone or the file cannot be read.</returns>
-    public ReadOnlySpan<byte> Read(ReadOnlySpan<char> name)
+    public ReadOnlySpan<byte> Read(ReadOnlySpan<char> name) => Read(name, out _);
+
+    private ReadOnlySpan<byte> Read(ReadOnlySpan<char> name, out bool failed)
     {
-        SysResult length = Sys.ReadFile(Fd, name, ref s_buffer);
-        return length.Failed ? default : s_buffer.AsSpan(0, length.Value);
+        byte[] buffer = s_buffer ?? new byte[64 * 1024];
+        SysResult length = Sys.ReadFile(Fd, name, ref buffer);
+        s_buffer = buffer;
+        failed = length.Failed;
+        return failed ? default : buffer.AsSpan(0, length.Value);
     }
 
     /// <summary>Reads a small text file without its newline; null when it cannot be read.</summary>
     public string? ReadText(ReadOnlySpan<char> name)
     {
-        SysResult length = Sys.ReadFile(Fd, name, ref s_buffer);
-        return length.Failed ? null : LinuxText.Decode(s_buffer.AsSpan(0, length.Value)).TrimEnd('\n');
+        ReadOnlySpan<byte> text = Read(name, out bool failed);
+        return failed ? null : LinuxText.Decode(text).TrimEnd('\n');
     }
 
     /// <summary>The target of a link of it, or null.</summary>

@@ -115,7 +115,12 @@ internal sealed class SnapshotContents
 
         var spaces = new HashSet<uint>();
         var fsTables = new HashSet<uint>();
-        foreach (PstreeEntry process in contents.Pstree) contents.LoadProcess(reader, process, spaces, fsTables);
+        using (var ahead = new ReadAhead(reader))
+        {
+            ahead.Begin(contents.Pstree);
+            foreach (PstreeEntry process in contents.Pstree) contents.LoadProcess(reader, ahead, process, spaces, fsTables);
+        }
+
         foreach (MemfdInodeEntry memfd in contents.Memfds) contents.LoadShared(reader, memfd.Shmid);
         contents.LoadSharedOfMappings(reader);
         return contents;
@@ -126,18 +131,18 @@ internal sealed class SnapshotContents
         remap.HasRemapType ? remap.RemapType == RemapType.Ghost : (remap.RemapId & 0x8000_0000) != 0;
 
     private void LoadProcess(
-        SnapshotReader reader, PstreeEntry process, HashSet<uint> spaces, HashSet<uint> fsTables)
+        SnapshotReader reader, ReadAhead ahead, PstreeEntry process, HashSet<uint> spaces, HashSet<uint> fsTables)
     {
         uint pid = process.Pid;
-        LoadCore(reader, pid);
+        LoadCore(ahead, pid);
         if (IsZombie(pid)) return; // The peer writes nothing else of it, and noise as its thread ids.
-        foreach (uint tid in process.Threads) LoadCore(reader, tid);
-        var ids = reader.ReadSingle<TaskKobjIdsEntry>(ImageKind.Ids, pid);
+        foreach (uint tid in process.Threads) LoadCore(ahead, tid);
+        var ids = ahead.ReadSingle<TaskKobjIdsEntry>(ImageKind.Ids, pid);
         Ids[pid] = ids;
         bool sharesSpace = !spaces.Add(ids.VmId);
         if (!sharesSpace || reader.LengthOf(ImageKind.Mm, pid) >= 0)
         {
-            Mms[pid] = reader.ReadSingle<MmEntry>(ImageKind.Mm, pid);
+            Mms[pid] = ahead.ReadSingle<MmEntry>(ImageKind.Mm, pid);
             using ImageReader image = reader.Open(ImageKind.Pagemap, pid);
             Pagemaps[pid] = Pagemap.Read(image);
             LoadPagesLength(reader, Pagemaps[pid].Head.PagesId);
@@ -145,16 +150,16 @@ internal sealed class SnapshotContents
 
         if (fsTables.Add(ids.FsId) || reader.LengthOf(ImageKind.Fs, pid) >= 0)
         {
-            Fs[pid] = reader.ReadSingle<FsEntry>(ImageKind.Fs, pid);
+            Fs[pid] = ahead.ReadSingle<FsEntry>(ImageKind.Fs, pid);
         }
 
         if (Fdinfos.ContainsKey(ids.FilesId)) return;
         Fdinfos[ids.FilesId] = reader.ReadAll<FdinfoEntry>(ImageKind.Fdinfo, ids.FilesId);
     }
 
-    private void LoadCore(SnapshotReader reader, uint tid)
+    private void LoadCore(ReadAhead ahead, uint tid)
     {
-        if (!Cores.ContainsKey(tid)) Cores[tid] = reader.ReadSingle<CoreEntry>(ImageKind.Core, tid);
+        if (!Cores.ContainsKey(tid)) Cores[tid] = ahead.ReadSingle<CoreEntry>(ImageKind.Core, tid);
     }
 
     private void LoadSharedOfMappings(SnapshotReader reader)

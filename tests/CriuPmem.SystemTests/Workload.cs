@@ -45,6 +45,7 @@ internal sealed record Workload(string Name, string Arguments = "", string Optio
         new("fd_timerfd_ticking"),
         new("file_leases", Options: "--file-locks"),
         new("file_locks", Options: "--file-locks"),
+        new("file_locks_many", "1700", Program: "file_locks", Options: "--file-locks"),
         new("mem_anon", Rounds: 3),
         new("mem_brk"),
         new("mem_churn", Rounds: 3),

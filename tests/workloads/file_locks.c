@@ -1,7 +1,10 @@
 // Locks: flock of an open file that two processes share, record locks of a process (through two descriptors), record
-// locks of an open file; a child sees who holds what.
+// locks of an open file; a child sees who holds what. The parameter is a number of further descriptors, of files, pipes
+// and event counters, which nobody has locked.
 #include "workload.h"
+#include <sys/eventfd.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 
 static int locked, shared_lock, records, records_again, open_file;
 static char path_locked[PATH_MAX], path_records[PATH_MAX], path_open_file[PATH_MAX];
@@ -48,8 +51,24 @@ static void child(void) {
     workload_live(check_child);
 }
 
+static void open_more(int count) {
+    struct rlimit limit;
+    MUST(getrlimit(RLIMIT_NOFILE, &limit));
+    limit.rlim_cur = limit.rlim_max;
+    MUST(setrlimit(RLIMIT_NOFILE, &limit));
+    char path[PATH_MAX];
+    for (int i = 0; i < count; i += 4) {
+        int ends[2];
+        workload_path(path, "more-%d", i % 32);
+        MUST(open(path, O_RDWR | O_CREAT, 0600));
+        MUST(eventfd((unsigned)i, 0));
+        MUST(pipe(ends));
+    }
+}
+
 int main(int argc, char **argv) {
     workload_begin(argc, argv);
+    open_more(argc > 1 ? atoi(argv[1]) : 0);
     leader = getpid();
     workload_path(path_locked, "locked");
     workload_path(path_records, "records");

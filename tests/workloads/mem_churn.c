@@ -4,7 +4,7 @@
 #include <sys/wait.h>
 
 enum { MAX_SLOTS = 1024, MAX_PAGES = 1024 };
-static int slot_count = 48; // or as many as the argument says
+static int slot_count = 48; // or as many as the first argument says; the second is a seed
 struct slot {
     char *base;
     int pages;
@@ -138,7 +138,7 @@ static void check(void) {
 
 int main(int argc, char **argv) {
     workload_begin(argc, argv);
-    seed ^= (uint64_t)getpid() * 2654435761u;
+    seed ^= (argc > 2 ? strtoull(argv[2], NULL, 10) : (uint64_t)getpid()) * 2654435761u;
     if (argc > 1) {
         slot_count = atoi(argv[1]) < MAX_SLOTS ? atoi(argv[1]) : MAX_SLOTS;
         for (int i = 0; i < slot_count * 40; i++)

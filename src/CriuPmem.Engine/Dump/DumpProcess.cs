@@ -76,7 +76,18 @@ internal sealed class DumpProcess(int pid, ProcDirectory proc, ProcStat stat) : 
     public SysResult CopyOf(int fd) => IsEngine ? Sys.Fcntl(fd, F_DUPFD_CLOEXEC) : Sys.PidfdGetFd(PidFd, fd);
 
     /// <summary>A pidfd of it (pidfd_open(2)).</summary>
-    private int PidFd => (_pidFd ??= new OwnedFd((int)Sys.PidfdOpen(TaskId, TaskId == Pid ? 0 : PIDFD_THREAD).OrThrow("pidfd_open", ToString()))).Fd;
+    private int PidFd
+    {
+        get
+        {
+            if (_pidFd is { } known) return known.Fd;
+            var made = new OwnedFd((int)Sys.PidfdOpen(TaskId, TaskId == Pid ? 0 : PIDFD_THREAD).OrThrow("pidfd_open", ToString()));
+            OwnedFd? earlier = Interlocked.CompareExchange(ref _pidFd, made, null);
+            if (earlier is null) return made.Fd;
+            made.Dispose(); // another thread was a little faster
+            return earlier.Fd;
+        }
+    }
 
     /// <summary>The main thread has ended: has <paramref name="thread"/> stand for it.</summary>
     public void ActThrough(DumpThread thread)

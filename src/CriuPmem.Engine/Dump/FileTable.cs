@@ -10,6 +10,8 @@ namespace CriuPmem.Engine.Dump;
 /// </remarks>
 internal sealed class FileTable(DumpContext context) : IDisposable
 {
+    private const int ManyFiles = 200; // from here on, a second thread gains more than it costs
+
     private readonly Dictionary<(ulong Device, ulong Inode, ulong Position, uint Flags, string? Detail), KernelObjects> _open = [];
     private readonly Dictionary<(ulong Device, ulong Inode, string Path, uint Flags), uint> _paths = [];
     private readonly Dictionary<(uint Major, uint Minor, ulong Inode, string Name, uint Flags), uint> _mapped = [];
@@ -30,9 +32,9 @@ internal sealed class FileTable(DumpContext context) : IDisposable
     public List<FdinfoEntry> Descriptors(DumpProcess process)
     {
         var entries = new List<FdinfoEntry>();
-        foreach (DescriptorFacts facts in DescriptorScan.Of(process))
+        foreach (OpenFile file in Open(process))
         {
-            using OpenFile file = OpenFile.From(facts);
+            using OpenFile closed = file;
             Save(file);
             context.Locks.Add(file);
             Remember(file);
@@ -155,6 +157,15 @@ internal sealed class FileTable(DumpContext context) : IDisposable
         path.Fown ??= new FownEntry { Uid = 0, Euid = 0, Signum = 0, PidType = 0, Pid = 0 };
         Entries.Add(new FileEntry { Type = FdTypes.Reg, Id = path.Id, Reg = path });
         return path.Id;
+    }
+
+    private List<OpenFile> Open(DumpProcess process)
+    {
+        List<OpenFile> files = DescriptorScan.Of(process).ConvertAll(static facts => OpenFile.From(facts));
+        if (files.Count < ManyFiles) return files;
+        foreach (OpenFile file in files) file.PlanAhead();
+        context.Side.Post(() => files.ForEach(static file => file.Prepare()));
+        return files;
     }
 
     private void Save(OpenFile file)

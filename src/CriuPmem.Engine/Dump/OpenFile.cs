@@ -1,4 +1,5 @@
 using System.Globalization;
+using CriuPmem.Engine.Resources;
 using CriuPmem.Images.Messages;
 
 namespace CriuPmem.Engine.Dump;
@@ -9,6 +10,7 @@ internal sealed class OpenFile : IDisposable
     private readonly (int Type, int Pid) _owner;
     private readonly uint _signal;
     private string? _link, _info;
+    private Ahead<string>? _infoAhead;
     private OwnedFd? _copy;
 
     private OpenFile(in DescriptorFacts facts)
@@ -51,7 +53,10 @@ internal sealed class OpenFile : IDisposable
     public override string ToString() => $"fd {Fd} → {Link}";
 
     /// <summary>The lines of /proc/PID/fdinfo/N, as they stand there.</summary>
-    public string Info => _info ??= Process.Proc.ReadText(string.Create(CultureInfo.InvariantCulture, $"fdinfo/{Fd}")) ?? "";
+    public string Info => _info ??= _infoAhead?.Value ?? ReadInfo();
+
+    /// <summary>The options of a socket, read ahead; null when they are not.</summary>
+    public Ahead<SkOptsEntry>? OptionsAhead { get; private set; }
 
     /// <summary>True for the inode that all eventfds, timers, epoll sets and the like have in common.</summary>
     public bool IsAnonymous => Stat.Type == 0;
@@ -60,7 +65,26 @@ internal sealed class OpenFile : IDisposable
     public static OpenFile From(in DescriptorFacts facts) => new(facts);
 
     /// <summary>Forgets fdinfo, which changes for timers while nothing else does.</summary>
-    public void ForgetInfo() => _info = null;
+    public void ForgetInfo()
+    {
+        _infoAhead?.Drop();
+        _infoAhead = null;
+        _info = null;
+    }
+
+    /// <summary>Says what is to be read of it ahead; it is read by <see cref="Prepare"/>, on whatever thread.</summary>
+    public void PlanAhead()
+    {
+        if (IsAnonymous) _infoAhead = new Ahead<string>(ReadInfo);
+        else if (Stat.Type == S_IFSOCK && (Flags & O_PATH) == 0) OptionsAhead = new Ahead<SkOptsEntry>(() => SocketOptions.Read(this));
+    }
+
+    /// <summary>Reads what was planned.</summary>
+    public void Prepare()
+    {
+        _infoAhead?.Prepare();
+        OptionsAhead?.Prepare();
+    }
 
     /// <summary>A field of fdinfo, without its name; null when it is not there.</summary>
     public string? Field(string name)
@@ -80,9 +104,12 @@ internal sealed class OpenFile : IDisposable
     /// <summary>A copy of the descriptor in the engine's own table (pidfd_getfd(2)): the same open file description.</summary>
     public int Copy()
     {
-        if (_copy is not null) return _copy.Fd;
-        _copy = new OwnedFd((int)Process.CopyOf(Fd).OrThrow("pidfd_getfd", $"{Process}, {this}"));
-        return _copy.Fd;
+        if (_copy is { } known) return known.Fd;
+        var made = new OwnedFd((int)Process.CopyOf(Fd).OrThrow("pidfd_getfd", $"{Process}, {this}"));
+        OwnedFd? earlier = Interlocked.CompareExchange(ref _copy, made, null);
+        if (earlier is null) return made.Fd;
+        made.Dispose(); // another thread was a little faster
+        return earlier.Fd;
     }
 
     /// <summary>Who is told of events (F_SETOWN, F_SETSIG), for the image.</summary>
@@ -105,7 +132,14 @@ internal sealed class OpenFile : IDisposable
         Process.Fail(code, cause, remedy, ToString(), errno);
 
     /// <inheritdoc />
-    public void Dispose() => _copy?.Dispose();
+    public void Dispose()
+    {
+        _infoAhead?.Drop();
+        OptionsAhead?.Drop();
+        _copy?.Dispose();
+    }
+
+    private string ReadInfo() => Process.Proc.ReadText(string.Create(CultureInfo.InvariantCulture, $"fdinfo/{Fd}")) ?? "";
 
     // The kernel makes up the names of pipes and sockets from their inodes: so can we.
     private string ReadLink() => Stat.Type switch

@@ -24,6 +24,7 @@ internal sealed class TreeWriter(DumpContext context, IMemorySaver saver)
     /// <summary>Learns everything but the contents of memory; finds every reason to refuse.</summary>
     public void Observe()
     {
+        context.Locks.LookAhead();
         if (context.Side.IsActive) ReadAhead();
         foreach (DumpProcess process in context.Tree.Processes)
         {

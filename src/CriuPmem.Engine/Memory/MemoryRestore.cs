@@ -212,9 +212,10 @@ internal sealed class MemoryRestore(RestoreContext context)
         var vectors = new List<ulong>(VectorsPerCall * 2);
         ulong from = 0, next = 0; // places in the file: of the first byte collected, and behind the last
         int file = 0;
+        VmaEntry? vdso = VdsoOf(process);
         foreach (SavedRun run in runs)
         {
-            if (VdsoOf(process, run)) continue; // the kernel's own, mapped already
+            if (IsIn(run, vdso)) continue; // the kernel's own, mapped already
             RestoredBytes += (long)run.LengthBytes;
             for (ulong done = 0; done < run.LengthBytes;)
             {
@@ -258,9 +259,10 @@ internal sealed class MemoryRestore(RestoreContext context)
         }
 
         ulong read = 0;
+        VmaEntry? vdso = VdsoOf(process);
         foreach (SavedRun run in inherited.Reads)
         {
-            if (VdsoOf(process, run)) continue;
+            if (IsIn(run, vdso)) continue;
             calls.Must("reading pages from the images", SyscallNumber.pread64, _firstPages + run.File, (long)run.Start, (long)run.LengthBytes, (long)run.Offset);
             read += run.LengthBytes;
         }
@@ -288,15 +290,9 @@ internal sealed class MemoryRestore(RestoreContext context)
         calls.Try(SyscallNumber.madvise, (long)first, (long)(end - first), MADV_COLLAPSE);
     }
 
-    private static bool VdsoOf(RestoreProcess process, SavedRun run)
-    {
-        foreach (VmaEntry vma in process.Memory!.Vmas)
-        {
-            if (Is(vma, VmaStatus.Vdso) && run.Start >= vma.Start && run.Start < vma.End) return true;
-        }
+    private static VmaEntry? VdsoOf(RestoreProcess process) => process.Memory!.Vmas.FirstOrDefault(static vma => Is(vma, VmaStatus.Vdso));
 
-        return false;
-    }
+    private static bool IsIn(SavedRun run, VmaEntry? vma) => vma is not null && run.Start >= vma.Start && run.Start < vma.End;
 
     /// <summary>Protections, advice and locks, once the contents are there.</summary>
     private static void Settle(RemoteCalls calls, RestoreProcess process, HashSet<ulong> filled)

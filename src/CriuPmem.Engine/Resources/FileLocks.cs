@@ -17,19 +17,29 @@ namespace CriuPmem.Engine.Resources;
 internal sealed class FileLocks(DumpContext context)
 {
     private const uint Posix = 1, Flock = 2, Ofd = 4, Lease = 8;
+    private const long ManyDescriptors = 3000;
     private const int LOCK_SH = 1, LOCK_EX = 2, LOCK_NB = 4;
 
     private readonly Dictionary<(uint Kind, ulong Owner, ulong Device, ulong Inode, long Start, long End), (FileLockEntry Entry, bool Fits)> _locks = [];
 
+    private Ahead<LockedInodes>? _locked;
+
+    /// <summary>Learns at once which files are locked at all, where so many are open that to ask for each costs more.</summary>
+    public void LookAhead()
+    {
+        if (context.Tree.Processes.Sum(CountOfDescriptors) < ManyDescriptors) return;
+        _locked = new Ahead<LockedInodes>(() => LockedInodes.TryRead() ?? throw new CheckpointException(ErrorCode.KernelFeature, "the kernel's list of locks cannot be read") { Object = "/proc/locks" });
+        context.Side.Post(_locked.Prepare);
+    }
+
     /// <summary>True when a lease is on the file: whoever opens it breaks the lease.</summary>
-    public static bool IsLeased(OpenFile file) => file.Info.Contains("LEASE", StringComparison.Ordinal);
+    public bool IsLeased(OpenFile file) => MayBeLocked(file) && file.Info.Contains("LEASE", StringComparison.Ordinal);
 
     /// <summary>Takes up the locks that a descriptor shows; <see cref="OpenFile.Id"/> is known.</summary>
     /// <exception cref="CheckpointException">There are some, and --file-locks was not given.</exception>
     public void Add(OpenFile file)
     {
-        // /proc/locks has them all, and takes 15 ms to read: it waits until no CPU changes any (RCU).
-        if (file.IsAnonymous || !file.Info.Contains("lock:", StringComparison.Ordinal)) return;
+        if (file.IsAnonymous || !MayBeLocked(file) || !file.Info.Contains("lock:", StringComparison.Ordinal)) return;
         foreach (string line in file.Info.Split('\n'))
         {
             if (!line.StartsWith("lock:", StringComparison.Ordinal)) continue;
@@ -70,6 +80,12 @@ internal sealed class FileLocks(DumpContext context)
             };
         }
     }
+
+    private bool MayBeLocked(OpenFile file) => _locked is null || _locked.Value.Contains(file.Stat.st_ino);
+
+    // Since Linux 6.2 the size of the directory is the number of descriptors; before that it is 0.
+    private static long CountOfDescriptors(DumpProcess process) =>
+        process.IsZombie || Sys.Stat(process.Proc.Fd, "fd", out FileStat stat).Failed ? 0 : stat.st_size;
 
     private static SysResult Take(RestoreProcess process, FileLockEntry entry)
     {

@@ -34,7 +34,7 @@ internal sealed class RegularFile : FileKind
         // What an external file is, and how large, is the affair of who gives it.
         RegFileEntry reg = context.External.Covers(file)
             ? new RegFileEntry { Name = ByteString.CopyFromUtf8(ExternalFiles.KeyOf(file)), Ext = true }
-            : context.Paths.Entry(file.Process, $"fd/{file.Fd}", file.Link, file.Stat, file.ToString(), mayOpen: !FileLocks.IsLeased(file));
+            : context.Paths.Entry(file.Process, $"fd/{file.Fd}", file.Link, file.Stat, file.ToString(), mayOpen: !context.Locks.IsLeased(file));
         reg.Id = file.Id;
         reg.Flags = file.Flags;
         reg.Pos = file.Position;

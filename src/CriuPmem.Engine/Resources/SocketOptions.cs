@@ -17,8 +17,11 @@ internal static class SocketOptions
         (SO_LOCK_FILTER, 0),
     ];
 
-    /// <summary>Reads them.</summary>
-    public static SkOptsEntry Dump(OpenFile file)
+    /// <summary>Reads them, unless that was done ahead.</summary>
+    public static SkOptsEntry Dump(OpenFile file) => file.OptionsAhead?.Value ?? Read(file);
+
+    /// <summary>Reads them: some forty calls.</summary>
+    public static SkOptsEntry Read(OpenFile file)
     {
         int fd = file.Copy();
         Sys.GetOption(fd, SOL_SOCKET, SO_SNDTIMEO, out (ulong Sec, ulong Usec) send);

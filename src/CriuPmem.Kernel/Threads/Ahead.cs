@@ -1,6 +1,6 @@
 using System.Runtime.ExceptionServices;
 
-namespace CriuPmem.Engine;
+namespace CriuPmem.Kernel;
 
 /// <summary>A value that a <see cref="SideThread"/> works out ahead of its use; who needs it earlier does it himself.</summary>
 internal sealed class Ahead<T>(Func<T> work)
@@ -23,6 +23,14 @@ internal sealed class Ahead<T>(Func<T> work)
             _failure?.Throw();
             return _value!;
         }
+    }
+
+    /// <summary>Sees to it that nobody begins, or is still about it.</summary>
+    public void Drop()
+    {
+        if (Interlocked.Exchange(ref _taken, 1) == 0) _done = true;
+        var wait = default(SpinWait);
+        while (!_done) wait.SpinOnce(sleep1Threshold: -1);
     }
 
     /// <summary>Works it out, unless somebody does already.</summary>

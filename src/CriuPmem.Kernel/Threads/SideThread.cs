@@ -1,6 +1,6 @@
 using System.Runtime.ExceptionServices;
 
-namespace CriuPmem.Engine;
+namespace CriuPmem.Kernel;
 
 /// <summary>A second thread of a job, for work that needs no tracing: what is posted runs there, one piece after the other.</summary>
 /// <remarks>

@@ -1,0 +1,18 @@
+namespace CriuPmem.Bench;
+
+/// <summary>The programs that are measured, and what they are measured with.</summary>
+/// <param name="Ours">criu-pmem.</param>
+/// <param name="Peer">CRIU.</param>
+/// <param name="StampProgram">bench/stamp.c.</param>
+internal sealed record Engines(string Ours, string Peer, string StampProgram)
+{
+    /// <summary>Runs one of them; its log lies in the images directory.</summary>
+    /// <exception cref="InvalidOperationException">It failed.</exception>
+    public static void Run(string engine, string images, string[] arguments)
+    {
+        string log = arguments[0] + ".log";
+        (_, _, int exit) = Spawn.Run(engine, [.. arguments, "-D", images, "-o", log]);
+        if (exit != 0)
+            throw new InvalidOperationException($"{arguments[0]}: {Machine.FirstError(Path.Combine(images, log))}");
+    }
+}

@@ -39,7 +39,7 @@ internal sealed record Direction(string Name, Engine Dumps, Engine Restores, boo
     /// it, and with three servers under load (but for twins: what those write to files after the snapshot is not undone).
     /// </summary>
     public bool Applies(string subject) => Plain == Name || Array.Exists(
-        Twins ? ["mem_", "tree_", "threads_"] : ["mem_", "tree_", "threads_", "prog_redis", "prog_mariadb", "prog_java"], prefix => subject.StartsWith(prefix, StringComparison.Ordinal));
+        (string[])(Twins ? ["mem_", "tree_", "threads_"] : ["mem_", "tree_", "threads_", "prog_redis", "prog_mariadb", "prog_java"]), prefix => subject.StartsWith(prefix, StringComparison.Ordinal));
 
     public bool UsesPeer => Dumps == Engine.Peer || Restores == Engine.Peer;
 

@@ -43,5 +43,9 @@ HEAD
   printf '    public const int VforkFutexOffset = 0x%x;\n\n' $((16#$(at vfork_after_futex) - 16#$(at vfork)))
   printf '    /// <summary>Where, in <see cref="Vfork"/>, the parent gets its mask back; in bytes.</summary>\n'
   printf '    public const int VforkMaskOffset = 0x%x;\n' $((16#$(at vfork_after_mask) - 16#$(at vfork)))
+  printf '\n    /// <summary>Makes a twin of a process; its data is at its end.</summary>\n'
+  printf '    public static ReadOnlySpan<byte> Twin =>\n    [\n%s\n    ];\n\n' "$(bytes twin)"
+  printf '    /// <summary>Where, in <see cref="Twin"/>, the arguments of its two clone calls, and then their results begin; in bytes.</summary>\n'
+  printf '    public const int TwinClonesOffset = 0x%x;\n' $((16#$(at twin_helper_clone) - 16#$(at twin)))
   printf '}\n'
 } >src/CriuPmem.Remote/RemoteCode.g.cs

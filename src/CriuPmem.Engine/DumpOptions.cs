@@ -21,6 +21,9 @@ public sealed class DumpOptions : CommonOptions
     /// <summary>Copy memory while the tree runs (--live, --no-live); null where that is worthwhile.</summary>
     public bool? Live { get; set; }
 
+    /// <summary>How (--live-mode); giving one asks for it.</summary>
+    public LiveMode LiveMode { get; set; }
+
     /// <summary>Somebody acts at the hooks, and may count on the tree standing still at post-dump.</summary>
     public bool HasHooks { get; set; }
 

@@ -104,7 +104,10 @@ internal sealed unsafe class SyscallBatch : IDisposable
     public void Dispose() => NativeMemory.Free(_mirror);
 
     /// <summary>Copies the batch into the tracee and points the task at it; it does not run yet.</summary>
-    internal void Load(Tracee task, int endSignal)
+    /// <param name="task">The task.</param>
+    /// <param name="endSignal">The signal that ends it.</param>
+    /// <param name="entry">Code in the data area that runs instead, and goes on to the end of the batch; default for none.</param>
+    internal void Load(Tracee task, int endSignal, RemoteAddress entry = default)
     {
         ulong* control = (ulong*)_mirror;
         ref UserRegs own = ref task.Registers;
@@ -116,7 +119,7 @@ internal sealed unsafe class SyscallBatch : IDisposable
         HealingFrame((ulong*)(_mirror + FrameOffset), own);
         Copy(task.Tid, SyscallNumber.process_vm_writev, includeCode: true);
         UserRegs registers = own;
-        registers.rip = Scratch.Value + CodeOffset;
+        registers.rip = entry == default ? Scratch.Value + CodeOffset : entry.Value;
         registers.rbx = Scratch.Value;
         registers.orig_rax = ulong.MaxValue;
         registers.eflags &= ~0x500UL; // direction flag and single step

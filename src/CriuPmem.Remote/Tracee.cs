@@ -126,6 +126,31 @@ internal sealed unsafe class Tracee
         }
     }
 
+    /// <summary>Lets the task run on, up to whatever stops it.</summary>
+    public void Continue() => Sys.Ptrace(PTRACE_CONT, Tid).OrThrow("ptrace(CONT)", $"task {Tid}");
+
+    /// <summary>Waits, of a task that runs, until it has made another (PTRACE_O_TRACEFORK, PTRACE_O_TRACECLONE), or stops with a signal.</summary>
+    /// <param name="endSignal">The signal; 0 for none.</param>
+    /// <returns>The other's id, as the engine sees it; 0 for the signal.</returns>
+    /// <exception cref="CheckpointException">It ended.</exception>
+    public int WaitForChild(int endSignal)
+    {
+        for (; ; Continue())
+        {
+            TaskStop stop = WaitForStop();
+            if (stop.Event is PTRACE_EVENT_FORK or PTRACE_EVENT_CLONE)
+            {
+                ulong child;
+                Sys.Ptrace(PTRACE_GETEVENTMSG, Tid, 0, (long)&child).OrThrow("ptrace(GETEVENTMSG)", $"task {Tid}");
+                return (int)child;
+            }
+
+            if (stop.Event != 0) continue;
+            if (stop.Signal == endSignal) return 0;
+            if (stop.Signal == SIGTRAP) throw Faulted(stop);
+        }
+    }
+
     /// <summary>Executes one system call at the instruction at <paramref name="instruction"/>, by a single step.</summary>
     /// <remarks>
     /// For the few calls before and after the scratch mapping exists. All signals are blocked meanwhile, but SIGTRAP: a

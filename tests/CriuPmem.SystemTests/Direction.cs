@@ -8,7 +8,9 @@ namespace CriuPmem.SystemTests;
 /// <param name="PreDumps">Snapshots of the memory before, each of which the next one continues.</param>
 /// <param name="Lazy">Memory comes back while the restored tree runs.</param>
 /// <param name="Live">The memory is copied while the tree runs; what was saved is restored when the tree is gone.</param>
-internal sealed record Direction(string Name, Engine Dumps, Engine Restores, bool LeaveRunning = false, int PreDumps = 0, bool Live = false, bool Lazy = false)
+/// <param name="Twins">Memory is saved from twins while the tree runs on; it is killed before the snapshot is restored.</param>
+internal sealed record Direction(string Name, Engine Dumps, Engine Restores, bool LeaveRunning = false, int PreDumps = 0, bool Live = false, bool Lazy = false,
+    bool Twins = false)
 {
     public static IReadOnlyList<Direction> All { get; } =
     [
@@ -16,6 +18,7 @@ internal sealed record Direction(string Name, Engine Dumps, Engine Restores, boo
         new("ours-leave-running", Engine.Ours, Engine.Ours, LeaveRunning: true),
         new("ours-incremental", Engine.Ours, Engine.Ours, PreDumps: 3),
         new("ours-live", Engine.Ours, Engine.Ours, Live: true),
+        new("ours-twins", Engine.Ours, Engine.Ours, Twins: true),
         new("ours-lazy", Engine.Ours, Engine.Ours, Lazy: true),
         new("ours-to-peer", Engine.Ours, Engine.Peer),
         new("ours-incremental-to-peer", Engine.Ours, Engine.Peer, PreDumps: 2),
@@ -24,7 +27,7 @@ internal sealed record Direction(string Name, Engine Dumps, Engine Restores, boo
     ];
 
     /// <summary>The direction without what is special about this one: what is known of that holds here, too.</summary>
-    public string Plain => (PreDumps > 0, Live || Lazy, Restores == Engine.Peer) switch
+    public string Plain => (PreDumps > 0, Live || Lazy || Twins, Restores == Engine.Peer) switch
     {
         (true, _, true) => "ours-to-peer",
         (true, _, _) or (_, true, _) => "ours",
@@ -33,10 +36,10 @@ internal sealed record Direction(string Name, Engine Dumps, Engine Restores, boo
 
     /// <summary>
     /// True when the direction has something to show of a subject: ways of saving memory are shown with workloads that use
-    /// it, and with three servers under load.
+    /// it, and with three servers under load (but for twins: what those write to files after the snapshot is not undone).
     /// </summary>
     public bool Applies(string subject) => Plain == Name || Array.Exists(
-        ["mem_", "tree_", "threads_", "prog_redis", "prog_mariadb", "prog_java"], prefix => subject.StartsWith(prefix, StringComparison.Ordinal));
+        (string[])(Twins ? ["mem_", "tree_", "threads_"] : ["mem_", "tree_", "threads_", "prog_redis", "prog_mariadb", "prog_java"]), prefix => subject.StartsWith(prefix, StringComparison.Ordinal));
 
     public bool UsesPeer => Dumps == Engine.Peer || Restores == Engine.Peer;
 

@@ -11,6 +11,8 @@ internal static class Rounds
             live.Settle();
             if (direction.LeaveRunning)
                 DumpAndLeave(live, direction, round);
+            else if (direction.Twins)
+                DumpFromTwins(live, direction, round);
             else
                 DumpAndRestore(live, direction, round);
         }
@@ -56,11 +58,28 @@ internal static class Rounds
         return [.. chain];
     }
 
-    private static void DumpAndLeave(LiveTree live, Direction direction, int round)
+    /// <summary>Twice: once the tree that ran on is looked at, once the snapshot. Neither may have noticed anything.</summary>
+    private static void DumpFromTwins(LiveTree live, Direction direction, int round)
+    {
+        const string twins = "--live-mode=twins";
+        DumpAndLeave(live, direction, round, twins);
+        live.Settle();
+        string images = live.NewImages($"images.{round}");
+        List<int> before = live.LastingProcesses();
+        live.Dump(direction.Dumps, images, "-R", twins);
+        ProcessTable.Kill(live.Processes);
+        ProcessTable.WaitGone(before, TimeSpan.FromSeconds(10), $"killed after dump -R, round {round}");
+        live.Restore(direction.Restores, images);
+        Assert.Equal(before, live.LastingProcesses());
+        live.Check($"after restore {round} of what twins had");
+        Machine.Delete(images);
+    }
+
+    private static void DumpAndLeave(LiveTree live, Direction direction, int round, params string[] more)
     {
         string images = live.NewImages($"images.{round}");
         List<int> before = live.LastingProcesses();
-        live.Dump(direction.Dumps, images, "-R");
+        live.Dump(direction.Dumps, images, ["-R", .. more]);
         Assert.Equal(before, live.LastingProcesses());
         live.Check($"after dump {round} that leaves it running");
         Assert.True(File.Exists(Path.Combine(images, "inventory.img")), "dump -R wrote no inventory");

@@ -60,6 +60,8 @@ internal sealed record Workload(string Name, string Arguments = "", string Optio
         new("mem_memfd"),
         new("mem_mlock_madv"),
         new("mem_mlock_onfault"),
+        new("mem_no_children"),
+        new("mem_one_instant", Rounds: 3),
         new("mem_reserve_huge"),
         new("mem_seal"),
         new("mem_shared_anon"),

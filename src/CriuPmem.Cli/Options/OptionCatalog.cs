@@ -42,6 +42,17 @@ internal static partial class OptionCatalog
         Help = "copy memory while the tree runs, and stand it still for the last of it only (with -R and more than 32 MiB by itself); --no-live does not",
     };
 
+    /// <summary>--live-mode.</summary>
+    public static OptionSpec<LiveMode?> LiveMode { get; } = new()
+    {
+        Name = "live-mode",
+        Shape = ValueShape.Required,
+        ValueName = "MODE",
+        Group = OptionGroup.Dump,
+        Convert = static words => Values.LiveMode(words),
+        Help = "how --live does it: copy (again and again, what was written), twins (from copy-on-write copies of the processes), or auto (default: what stands the tree still for less)",
+    };
+
     /// <summary>--track-mem.</summary>
     public static OptionSpec<bool> TrackMemory { get; } = Flag(OptionGroup.Dump, "track-mem", '\0',
         "tell from now on which memory is written, for the next snapshot of a chain (pre-dump does it by itself)");
@@ -297,7 +308,7 @@ internal static partial class OptionCatalog
     public static IReadOnlyList<OptionSpec> Built { get; } =
     [
         ImagesDirectory, WorkDirectory, UsePmem, LeaveStopped, Timeout, ActionScript, Unprivileged,
-        Tree, LeaveRunning, Live, TrackMemory, PreviousImages, AutoDedup, PreDumpMode, GhostLimit, Sync,
+        Tree, LeaveRunning, Live, LiveMode, TrackMemory, PreviousImages, AutoDedup, PreDumpMode, GhostLimit, Sync,
         RestoreDetached, RestoreSibling, Lazy, PidFile, InheritFd, SkipFileRwxCheck,
         ShellJob, External, ExtUnixSk, FileLocks, LinkRemap, TcpClose, FileValidation, CpuCapability,
         All, Extra, Experimental, Feature,

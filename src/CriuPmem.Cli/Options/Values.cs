@@ -68,6 +68,15 @@ internal static class Values
         _ => throw new FormatException($"'{words[^1]}' is not a method: buildid or filesize"),
     };
 
+    /// <summary>How a live snapshot is taken.</summary>
+    public static LiveMode LiveMode(IReadOnlyList<string> words) => words[^1] switch
+    {
+        "auto" => Engine.LiveMode.Auto,
+        "copy" => Engine.LiveMode.Copy,
+        "twins" => Engine.LiveMode.Twins,
+        _ => throw new FormatException($"'{words[^1]}' is not a mode: copy, twins or auto"),
+    };
+
     /// <summary>How a pre-dump reads memory.</summary>
     public static string? PreDumpMode(IReadOnlyList<string> words) => words[^1] is "splice" or "read"
         ? words[^1]

@@ -22,7 +22,7 @@ public static class DumpJob
         using EarlierSnapshot? earlier = EarlierSnapshot.Open(options);
         var ids = new PagesIds();
         using var memory = new MemoryDump(snapshot, options.ImagesDirectory, ids);
-        using IMemorySaver saver = Live(options, earlier) ? new LiveMemory(options, snapshot, ids) : new FrozenMemory(options, memory, earlier);
+        using IMemorySaver saver = Saver(options, snapshot, ids, memory, earlier);
         snapshot.Begin(options.Sync);
         DumpContext? context = null;
         TrackingEntry? tracking = null;
@@ -106,6 +106,15 @@ public static class DumpJob
         };
         Statistics.Write(options.WorkDirectoryFd, new StatsEntry { Dump = stats }, ImageKind.StatsDump);
     }
+
+    private static IMemorySaver Saver(DumpOptions options, SnapshotWriter snapshot, PagesIds ids, MemoryDump memory, EarlierSnapshot? earlier) =>
+        !Live(options, earlier) ? new FrozenMemory(options, memory, earlier)
+        : options.LiveMode switch
+        {
+            LiveMode.Copy => new LiveMemory(options, snapshot, ids),
+            LiveMode.Twins => new TwinMemory(options, snapshot, ids),
+            _ => new RunningMemory(options, snapshot, ids),
+        };
 
     /// <summary>Whether memory is copied while the tree runs: as the user says, else where it goes on running and has some.</summary>
     private static bool Live(DumpOptions options, EarlierSnapshot? earlier)

@@ -26,6 +26,9 @@ internal sealed class CopyJob(DumpProcess process, List<CopyPiece> pieces, int s
     /// <summary>The pages file takes huge pages: workers copy straight into its extents.</summary>
     public bool IntoExtents { get; init; }
 
+    /// <summary>Where in the engine's own memory the bytes go that belong at the file's beginning; 0 when they go into the file.</summary>
+    public ulong Destination { get; init; }
+
     /// <summary>Why it failed; null while it has not.</summary>
     public CheckpointException? Failure { get; private set; }
 
@@ -49,19 +52,22 @@ internal sealed class CopyJob(DumpProcess process, List<CopyPiece> pieces, int s
     /// <param name="address">Where in the process, or 0.</param>
     public void Fail(string cause, Errno errno, ulong address)
     {
+        lock (pieces) Failure ??= Describe(process, fileName, cause, errno, address);
+    }
+
+    /// <summary>What went wrong, in words.</summary>
+    public static CheckpointException Describe(DumpProcess process, string fileName, string cause, Errno errno, ulong address)
+    {
         bool full = errno is Errno.ENOSPC or Errno.EDQUOT or Errno.EFBIG;
-        lock (pieces)
+        return new CheckpointException(full ? ErrorCode.NoSpace : ErrorCode.SystemCall, !full ? cause : errno == Errno.EFBIG ? "files may not grow as large as the memory of the process" : "no space is left for the memory of the process")
         {
-            Failure ??= new CheckpointException(full ? ErrorCode.NoSpace : ErrorCode.SystemCall, !full ? cause : errno == Errno.EFBIG ? "files may not grow as large as the memory of the process" : "no space is left for the memory of the process")
-            {
-                Pid = process.Pid,
-                ProcessName = process.Stat.Comm,
-                Object = full || address == 0 ? fileName : $"address 0x{address:x}",
-                Errno = errno,
-                Remedy = !full ? null
-                    : errno == Errno.EFBIG ? "Raise the limit on the size of files (ulimit -f), or give a directory on a file system that takes larger ones with --images-dir"
-                    : "Make room, or give another directory with --images-dir",
-            };
-        }
+            Pid = process.Pid,
+            ProcessName = process.Stat.Comm,
+            Object = full || address == 0 ? fileName : $"address 0x{address:x}",
+            Errno = errno,
+            Remedy = !full ? null
+                : errno == Errno.EFBIG ? "Raise the limit on the size of files (ulimit -f), or give a directory on a file system that takes larger ones with --images-dir"
+                : "Make room, or give another directory with --images-dir",
+        };
     }
 }

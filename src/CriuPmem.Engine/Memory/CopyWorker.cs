@@ -21,7 +21,8 @@ internal sealed unsafe class CopyWorker : IDisposable
         {
             long start = pieces[0].FileOffset;
             byte* extent = null;
-            if (job.IntoExtents && start + ExtentWindow.Bytes <= job.EndBytes) extent = (_window ??= new ExtentWindow()).TryMove(job.File, start);
+            if (job.Destination != 0) extent = (byte*)job.Destination + start;
+            else if (job.IntoExtents && start + ExtentWindow.Bytes <= job.EndBytes) extent = (_window ??= new ExtentWindow()).TryMove(job.File, start);
             if (extent is null) CopyBuffered(job, pieces);
             else Fetch(job, pieces, extent);
         }

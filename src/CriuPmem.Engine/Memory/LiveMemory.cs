@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using CriuPmem.Engine.Dump;
 using CriuPmem.Images;
 
@@ -11,9 +12,9 @@ namespace CriuPmem.Engine.Memory;
 /// file        [ a a a a a a a a | b b b | c c | d ]                   └► pages-N.img, in order
 /// </code>
 /// Each address space has a working file without a name in the images directory, to which every round appends; which copy of
-/// a page counts, the newest, is known in memory. When the tree runs again they are put in order into the pages file, and
-/// given back on the way. A program that writes faster than it can be copied stands still longer: the rounds end when they
-/// gain nothing.
+/// a page counts, the newest, is known in memory. The last copies go into memory that is ready for them: no file system shall
+/// hold the tree up. When the tree runs again all are put in order into the pages file, and given back on the way. A program
+/// that writes faster than it can be copied stands still longer: the rounds end when they gain nothing.
 /// </remarks>
 internal sealed class LiveMemory(DumpOptions options, SnapshotWriter snapshot, PagesIds ids) : IMemorySaver
 {
@@ -26,11 +27,15 @@ internal sealed class LiveMemory(DumpOptions options, SnapshotWriter snapshot, P
     private readonly PagePlanner _planner = new();
     private readonly PageCopier _copier = new();
     private readonly Dictionary<(int Pid, ulong StartTime), Space> _spaces = [];
-    private readonly List<(DumpProcess Process, Space Space)> _final = [];
+    private readonly List<(DumpProcess Process, Space Space, PageChanges Changes, ulong Copied)> _final = [];
+    private RestBuffer? _rest;
     private long _writtenPages, _sharedPages;
 
     /// <inheritdoc />
     public (long Written, long InParent, long Scanned) Pages => (_writtenPages + _sharedPages, 0, _planner.ScannedPages);
+
+    /// <summary>How long the tree would stand still now for the rest to be copied, as the last round tells; null when no round was made.</summary>
+    public TimeSpan? RestTime { get; private set; }
 
     /// <inheritdoc />
     public void Prepare()
@@ -49,7 +54,12 @@ internal sealed class LiveMemory(DumpOptions options, SnapshotWriter snapshot, P
         {
             long bytes = Round(owners, first: round == 0);
             options.Log.Info("live", $"round {round + 1}: {bytes >> 10} KiB while it ran");
-            if (bytes < EnoughBytes || bytes > before * 3 / 4) return;
+            if (bytes < EnoughBytes || bytes > before * 3 / 4)
+            {
+                _rest = RestBuffer.TryCreate(Math.Max(EnoughBytes, bytes));
+                return;
+            }
+
             before = bytes;
         }
     }
@@ -67,10 +77,13 @@ internal sealed class LiveMemory(DumpOptions options, SnapshotWriter snapshot, P
 
             process.Tracker = space.Tracker;
             process.Tracker?.Recognize(process);
-            PagePlan plan = _planner.Plan(process, space.Current, protect: false, running: false);
-            Append(process, space, plan, running: false);
-            process.Memory.Vmas.AddRange(plan.Guards); // behind the mappings that they lie in
-            _final.Add((process, space));
+            PageChanges changes = _planner.Changes(process, CopyRound.Last);
+            long bytes = changes.Stored.Sum(run => (long)run.LengthBytes);
+            ulong copied = _rest?.TryTake(bytes) ?? 0;
+            if (copied != 0) _copier.Copy(process, changes.Stored, copied);
+            else Append(process, space, changes, running: false);
+            process.Memory.Vmas.AddRange(changes.Guards); // behind the mappings that they lie in
+            _final.Add((process, space, changes, copied));
         }
 
         _sharedPages = context.SharedMemory.Save(_copier);
@@ -79,12 +92,17 @@ internal sealed class LiveMemory(DumpOptions options, SnapshotWriter snapshot, P
     /// <inheritdoc />
     public void Finish()
     {
-        foreach ((DumpProcess process, Space space) in _final) PutInOrder(process, space);
+        foreach ((DumpProcess process, Space space, PageChanges changes, ulong copied) in _final)
+        {
+            if (copied != 0) Append(process, space, changes, copied);
+            PutInOrder(process, space);
+        }
     }
 
     /// <inheritdoc />
     public void Dispose()
     {
+        _rest?.Dispose();
         foreach (Space space in _spaces.Values) space.Dispose();
         _planner.Dispose();
         _copier.Dispose();
@@ -94,7 +112,7 @@ internal sealed class LiveMemory(DumpOptions options, SnapshotWriter snapshot, P
 
     private long Round(List<DumpProcess> owners, bool first)
     {
-        var plans = new List<(DumpProcess Process, Space Space, PagePlan Plan)>();
+        var found = new List<(DumpProcess Process, Space Space, PageChanges Changes)>();
         foreach (DumpProcess process in owners)
         {
             Interruption.Check();
@@ -102,12 +120,13 @@ internal sealed class LiveMemory(DumpOptions options, SnapshotWriter snapshot, P
             if (process.Proc.Stat() is not { State: not ('Z' or 'X') }) continue; // ended
             if (!first) RegisterNew(process, space);
 
-            plans.Add((process, space, _planner.Plan(process, space.Current, protect: true, running: true)));
+            found.Add((process, space, _planner.Changes(process, first ? CopyRound.First : CopyRound.Next)));
         }
 
         MemoryTracking.Pause(options);
-        long bytes = 0;
-        foreach ((DumpProcess process, Space space, PagePlan plan) in plans) bytes += Append(process, space, plan, running: true);
+        long bytes = 0, begun = Stopwatch.GetTimestamp();
+        foreach ((DumpProcess process, Space space, PageChanges changes) in found) bytes += Append(process, space, changes, running: true);
+        RestTime = Stopwatch.GetElapsedTime(begun);
         return bytes;
     }
 
@@ -124,48 +143,40 @@ internal sealed class LiveMemory(DumpOptions options, SnapshotWriter snapshot, P
         }
     }
 
-    private long Append(DumpProcess process, Space space, PagePlan plan, bool running)
+    /// <summary>Copies into the working file.</summary>
+    private long Append(DumpProcess process, Space space, PageChanges changes, bool running)
     {
-        List<PageRun> stored = plan.Stored;
-        long offset = (space.LengthBytes + AppendAlignment - 1) & -AppendAlignment;
-        long bytes = _copier.Copy(process, stored, space.File.Fd, $"{options.ImagesDirectory}/(working file)", running, offset) * (long)PageSize;
-        space.Current = Advance(plan, space.Current, (ulong)offset);
-        space.LengthBytes = offset + bytes;
+        long offset = space.NextOffset;
+        long bytes = _copier.Copy(process, changes.Stored, space.File.Fd, WorkingFileName, running, offset) * (long)PageSize;
+        space.Advance(changes, offset, bytes);
         return bytes;
     }
 
-    /// <summary>Which copy of each page counts now.</summary>
-    private static SavedPages Advance(PagePlan plan, SavedPages? current, ulong offset)
+    /// <summary>Puts what was copied into memory while the tree stood still behind the rest.</summary>
+    private void Append(DumpProcess process, Space space, PageChanges changes, ulong copied)
     {
-        var runs = new List<SavedRun>(plan.Runs.Count);
-        foreach (PageRun run in plan.Runs)
-        {
-            if (run.InParent)
-            {
-                runs.AddRange(current!.Slice(run.Start, run.End));
-                continue;
-            }
-
-            runs.Add(new SavedRun(run.Start, run.LengthBytes, (PageFlags)run.Flags, 0, offset));
-            offset += run.LengthBytes;
-        }
-
-        return new SavedPages([], runs);
+        long offset = space.NextOffset, bytes = changes.Stored.Sum(run => (long)run.LengthBytes);
+        RestBuffer.Write(process, copied, bytes, space.File.Fd, offset, WorkingFileName);
+        space.Advance(changes, offset, bytes);
     }
+
+    private string WorkingFileName => $"{options.ImagesDirectory}/(working file)";
 
     private void PutInOrder(DumpProcess process, Space space)
     {
+        (ulong, ulong, PageFlags)[] wanted = [.. process.Memory.Vmas.Select(vma => (vma.Start, vma.End, PagePlanner.FlagsOf(vma))).Where(vma => vma.Item3 != 0)];
+        List<SavedRun> runs = [.. PageVersions.Within(space.Current, wanted)];
         uint pagesId = ids.Next();
         using (var pagemap = new PagemapWriter(snapshot, ImageKind.Pagemap, process.Pid, pagesId))
         {
-            foreach (SavedRun run in space.Current!.Runs) pagemap.Add(run.Start, run.LengthBytes / PageSize, run.Flags);
+            foreach (SavedRun run in runs) pagemap.Add(run.Start, run.LengthBytes / PageSize, run.Flags);
         }
 
         using var pages = new OwnedFd(snapshot.OpenRaw(ImageKind.Pages, pagesId, truncate: true));
         string name = $"{options.ImagesDirectory}/{ImageKind.Pages.FileName(pagesId)}";
         var pending = new List<PageRun>();
         long offset = 0, bytes = 0;
-        foreach (SavedRun run in space.Current.Runs)
+        foreach (SavedRun run in runs)
         {
             for (ulong done = 0; done < run.LengthBytes;)
             {
@@ -210,9 +221,18 @@ internal sealed class LiveMemory(DumpOptions options, SnapshotWriter snapshot, P
 
         public OwnedFd File => file;
 
-        public long LengthBytes { get; set; }
+        /// <summary>What counts now, in ascending order.</summary>
+        public List<SavedRun> Current { get; private set; } = [];
 
-        public SavedPages? Current { get; set; }
+        /// <summary>Where in the working file the next round begins.</summary>
+        public long NextOffset { get; private set; }
+
+        /// <summary>Notes a round that has been copied.</summary>
+        public void Advance(PageChanges changes, long offset, long lengthBytes)
+        {
+            Current = PageVersions.Advance(Current, changes, (ulong)offset);
+            NextOffset = (offset + lengthBytes + AppendAlignment - 1) & -AppendAlignment;
+        }
 
         public void Dispose()
         {

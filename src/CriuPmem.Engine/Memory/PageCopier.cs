@@ -25,6 +25,15 @@ internal sealed class PageCopier : IDisposable
         return Copy(process, runs, memory.Fd, running ? CopySource.RunningProcess : CopySource.Process, file, fileName, offset);
     }
 
+    /// <summary>Copies <paramref name="runs"/> of a process that stands still into the engine's own memory.</summary>
+    public void Copy(DumpProcess process, List<PageRun> runs, ulong destination)
+    {
+        if (runs.Count == 0) return;
+        using OwnedFd memory = OpenMemory(process, running: false, runs.Exists(run => run.Carefully));
+        List<CopyPiece> pieces = Cut(runs, 0, out long endBytes);
+        Work(new CopyJob(process, pieces, memory.Fd, CopySource.Process, -1, "memory of criu-pmem") { EndBytes = endBytes, Destination = destination }, endBytes);
+    }
+
     private static OwnedFd OpenMemory(DumpProcess process, bool running, bool carefully)
     {
         if (!running && !carefully) return new OwnedFd(-1);
@@ -45,17 +54,21 @@ internal sealed class PageCopier : IDisposable
     {
         List<CopyPiece> pieces = Cut(runs, offset, out long endBytes);
         long totalBytes = endBytes - offset;
-        bool large = totalBytes >= ParallelFromBytes;
         var job = new CopyJob(process, pieces, source, kind, file, fileName)
         {
             EndBytes = endBytes,
-            IntoExtents = large && Sys.FileSystemMagic(file) == TMPFS_MAGIC && !Sys.Truncate(file, endBytes).Failed,
+            IntoExtents = totalBytes >= ParallelFromBytes && Sys.FileSystemMagic(file) == TMPFS_MAGIC && !Sys.Truncate(file, endBytes).Failed,
         };
-        Thread[] helpers = large ? [.. Enumerable.Range(0, _helpers).Select(_ => Help(job))] : [];
+        Work(job, totalBytes);
+        return totalBytes / (long)PageSize;
+    }
+
+    private void Work(CopyJob job, long totalBytes)
+    {
+        Thread[] helpers = totalBytes >= ParallelFromBytes ? [.. Enumerable.Range(0, _helpers).Select(_ => Help(job))] : [];
         _own.Work(job);
         foreach (Thread helper in helpers) helper.Join();
         if (job.Failure is not null) throw job.Failure;
-        return totalBytes / (long)PageSize;
     }
 
     private static Thread Help(CopyJob job)

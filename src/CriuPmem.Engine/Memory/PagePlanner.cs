@@ -15,7 +15,7 @@ internal sealed class PagePlanner : IDisposable
     private readonly PageScanner _scanner = new();
 
     /// <summary>Pages looked at.</summary>
-    public long ScannedPages => _scanner.ScannedPages;
+    public long ScannedPages { get; private set; }
 
     /// <summary>Plans; the process's mappings are known (<see cref="AddressSpaceDump"/>).</summary>
     /// <param name="process">The process.</param>
@@ -24,84 +24,77 @@ internal sealed class PagePlanner : IDisposable
     /// <param name="running">The process runs; the plan of one that has ended is empty.</param>
     public PagePlan Plan(DumpProcess process, SavedPages? earlier, bool protect, bool running)
     {
-        var found = new List<(ulong Start, ulong End, bool Written)>();
         var guards = new List<VmaEntry>();
-        SysResult opened = Sys.OpenAt(process.Proc.Fd, "pagemap", O_RDONLY);
-        if (opened.Failed && running) return new PagePlan(guards); // it has ended
-        using var pagemap = new OwnedFd((int)opened.OrThrow("open", $"pagemap of {process}"));
-        if (process.Tracker is not { } tracker) ScanAll(pagemap.Fd, found, guards);
-        else ScanTracked(pagemap.Fd, tracker, protect, running, found, guards);
         var plan = new PagePlan(guards);
-        var sharing = process.Mappings.Where(mapping => mapping.MayShareCopies).Select(mapping => mapping.Start).ToHashSet();
-        int next = 0;
-        // One scan of the whole address space; what it finds is then cut at the borders of the mappings.
-        foreach ((ulong start, ulong end, bool written) in found)
+        using OwnedFd? pagemap = OpenPagemap(process, running);
+        if (pagemap is null) return plan;
+        var cutter = new RunCutter(process);
+        foreach (ScanSpan span in ScanSpan.Of(process))
         {
-            while (next < process.Memory.Vmas.Count && process.Memory.Vmas[next].End <= start) next++;
-            for (int i = next; i < process.Memory.Vmas.Count && process.Memory.Vmas[i].Start < end; i++)
+            if (!span.Saved) _scanner.Guards(pagemap.Fd, span.Start, span.End, (start, end, _) => guards.Add(Guard(start, end)));
+            else if (!span.Tracked) _scanner.OwnPages(pagemap.Fd, span.Start, span.End, span.OfFile, (start, end, guard) => Found(start, end, guard, true));
+            else
             {
-                VmaEntry vma = process.Memory.Vmas[i];
-                uint flags = Wanted(vma);
-                if (flags == 0) continue;
-                bool carefully = (vma.Prot & PROT_READ) == 0 || sharing.Contains(vma.Start);
-                plan.Add(new PageRun(Math.Max(start, vma.Start), Math.Min(end, vma.End), flags, carefully), written ? null : earlier);
+                _scanner.Guards(pagemap.Fd, span.Start, span.End, (start, end, _) => guards.Add(Guard(start, end)));
+                _scanner.TrackedPages(pagemap.Fd, span.Start, span.End, span.OfFile, protect, running, (start, end, written) => Found(start, end, false, written || span.IsNew));
             }
         }
 
-        // The vDSO's pages are the kernel's, but another kernel's restore needs to see this one's code.
-        foreach (VmaEntry vma in process.Memory.Vmas)
-        {
-            if (((VmaStatus)vma.Status & VmaStatus.Vdso) != 0) plan.Add(new PageRun(vma.Start, vma.End, (uint)PageFlags.Present, false), null);
-        }
-
+        foreach (PageRun code in VdsoCode(process)) plan.Add(code, null);
         plan.Sort();
         return plan;
+
+        void Found(ulong start, ulong end, bool guard, bool written)
+        {
+            if (guard) guards.Add(Guard(start, end));
+            else cutter.Cut(start, end, run => plan.Add(run, written ? null : earlier));
+            if (!guard) Count(start, end);
+        }
+    }
+
+    /// <summary>Finds what became different since the last round; the process's mappings are known, and what of them is tracked.</summary>
+    /// <param name="process">The process; when it runs and has ended nothing is found.</param>
+    /// <param name="round">Which round; all but the last begin a new one.</param>
+    public PageChanges Changes(DumpProcess process, CopyRound round)
+    {
+        var changes = new PageChanges();
+        using OwnedFd? pagemap = OpenPagemap(process, running: round != CopyRound.Last);
+        if (pagemap is null) return changes;
+        var cutter = new RunCutter(process);
+        foreach (ScanSpan span in ScanSpan.Of(process))
+        {
+            bool whole = !span.Tracked || span.IsNew || round == CopyRound.First;
+            if (whole && span.Saved) changes.Replace(span.Start, span.End);
+            if (!span.Saved) GuardsOnly(span);
+            else if (!span.Tracked) _scanner.OwnPages(pagemap.Fd, span.Start, span.End, span.OfFile, (start, end, guard) => Found(start, end, !guard, guard, replace: false));
+            else if (round == CopyRound.Last) _scanner.Changes(pagemap.Fd, span.Start, span.End, span.OfFile, (start, end, own, guard) => Found(start, end, own, guard, replace: true));
+            else _scanner.Protect(pagemap.Fd, span.Start, span.End, span.OfFile, whole, (start, end, own) => Found(start, end, own, false, replace: !whole));
+        }
+
+        if (round == CopyRound.Last) changes.Stored.AddRange(VdsoCode(process));
+        changes.Stored.Sort((a, b) => a.Start.CompareTo(b.Start));
+        return changes;
+
+        void GuardsOnly(ScanSpan span)
+        {
+            if (round == CopyRound.Last) _scanner.Guards(pagemap.Fd, span.Start, span.End, (start, end, _) => changes.Guards.Add(Guard(start, end)));
+        }
+
+        void Found(ulong start, ulong end, bool own, bool guard, bool replace)
+        {
+            if (replace) changes.Replace(start, end);
+            if (guard) changes.Guards.Add(Guard(start, end));
+            if (!own) return;
+            Count(start, end);
+            cutter.Cut(start, end, changes.Stored.Add);
+        }
     }
 
     /// <inheritdoc />
     public void Dispose() => _scanner.Dispose();
 
-    private void ScanAll(int pagemap, List<(ulong, ulong, bool)> found, List<VmaEntry> guards) =>
-        _scanner.OwnPages(pagemap, 0, TaskSize, (start, end, isGuard) =>
-        {
-            if (isGuard) guards.Add(Guard(start, end));
-            else found.Add((start, end, true));
-        });
-
-    private void ScanTracked(int pagemap, WriteTracker tracker, bool protect, bool running, List<(ulong, ulong, bool)> found, List<VmaEntry> guards)
-    {
-        _scanner.Guards(pagemap, 0, TaskSize, (start, end, _) => guards.Add(Guard(start, end)));
-        ulong at = 0;
-        foreach ((ulong start, ulong end, bool isNew) in Merged(tracker.Ranges))
-        {
-            Untracked(at, start);
-            _scanner.TrackedPages(pagemap, start, end, protect, running, (from, to, written) => found.Add((from, to, written || isNew)));
-            at = end;
-        }
-
-        Untracked(at, TaskSize);
-
-        void Untracked(ulong start, ulong end)
-        {
-            if (start < end) _scanner.OwnPages(pagemap, start, end, (from, to, isGuard) => { if (!isGuard) found.Add((from, to, true)); });
-        }
-    }
-
-    private static IEnumerable<(ulong Start, ulong End, bool IsNew)> Merged(IReadOnlyList<(ulong Start, ulong End, bool IsNew)> ranges)
-    {
-        for (int i = 0; i < ranges.Count;)
-        {
-            (ulong start, ulong end, bool isNew) = ranges[i++];
-            while (i < ranges.Count && ranges[i].Start == end && ranges[i].IsNew == isNew) end = ranges[i++].End;
-            yield return (start, end, isNew);
-        }
-    }
-
-    private static VmaEntry Guard(ulong start, ulong end) =>
-        new() { Start = start, End = end, Pgoff = 0, Shmid = 0, Prot = 0, Flags = 0, Status = (uint)VmaStatus.Guard, Fd = -1 };
-
     /// <summary>The page map flags with which a mapping's own pages are saved; 0 when they are not.</summary>
-    private static uint Wanted(VmaEntry vma)
+    public static uint Wanted(VmaEntry vma)
     {
         var status = (VmaStatus)vma.Status;
         if ((status & (VmaStatus.Vsyscall | VmaStatus.Vvar | VmaStatus.Vdso)) != 0) return 0;
@@ -109,5 +102,44 @@ internal sealed class PagePlanner : IDisposable
         if ((status & VmaStatus.AnonPrivate) == 0) return 0;
         // Locked memory is populated by mlock and must not be left to a later fault.
         return (uint)((vma.Flags & MAP_LOCKED) != 0 ? PageFlags.Present : PageFlags.Present | PageFlags.Lazy);
+    }
+
+    /// <summary>The page map flags of whatever is saved of a mapping; 0 when nothing is.</summary>
+    public static PageFlags FlagsOf(VmaEntry vma) => ((VmaStatus)vma.Status & VmaStatus.Vdso) != 0 ? PageFlags.Present : (PageFlags)Wanted(vma);
+
+    /// <summary>The vDSO's pages are the kernel's, but another kernel's restore needs to see this one's code.</summary>
+    private static IEnumerable<PageRun> VdsoCode(DumpProcess process) => process.Memory.Vmas
+        .Where(vma => ((VmaStatus)vma.Status & VmaStatus.Vdso) != 0).Select(vma => new PageRun(vma.Start, vma.End, (uint)PageFlags.Present, false));
+
+    private static OwnedFd? OpenPagemap(DumpProcess process, bool running)
+    {
+        SysResult opened = Sys.OpenAt(process.Proc.Fd, "pagemap", O_RDONLY);
+        if (opened.Failed && running) return null; // it has ended
+        return new OwnedFd((int)opened.OrThrow("open", $"pagemap of {process}"));
+    }
+
+    private void Count(ulong start, ulong end) => ScannedPages += (long)((end - start) / PageSize);
+
+    private static VmaEntry Guard(ulong start, ulong end) =>
+        new() { Start = start, End = end, Pgoff = 0, Shmid = 0, Prot = 0, Flags = 0, Status = (uint)VmaStatus.Guard, Fd = -1 };
+
+    /// <summary>Cuts what is found, in ascending order, at the borders of the mappings.</summary>
+    private sealed class RunCutter(DumpProcess process)
+    {
+        private readonly HashSet<ulong> _sharing = process.Mappings.Where(mapping => mapping.MayShareCopies).Select(mapping => mapping.Start).ToHashSet();
+        private int _next;
+
+        public void Cut(ulong start, ulong end, Action<PageRun> add)
+        {
+            while (_next < process.Memory.Vmas.Count && process.Memory.Vmas[_next].End <= start) _next++;
+            for (int i = _next; i < process.Memory.Vmas.Count && process.Memory.Vmas[i].Start < end; i++)
+            {
+                VmaEntry vma = process.Memory.Vmas[i];
+                uint flags = Wanted(vma);
+                if (flags == 0) continue;
+                bool carefully = (vma.Prot & PROT_READ) == 0 || _sharing.Contains(vma.Start);
+                add(new PageRun(Math.Max(start, vma.Start), Math.Min(end, vma.End), flags, carefully));
+            }
+        }
     }
 }

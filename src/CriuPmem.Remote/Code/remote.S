@@ -43,6 +43,7 @@ batch:
 2:  add r13, 64
     dec r12
     jmp 1b
+batch_finish:
 3:  mov eax, 39                 # getpid and gettid answer in the task's own namespace
     syscall
     mov r12, rax
@@ -288,3 +289,77 @@ vfork_handover:                 # of the two threads the first that comes here e
     mov rbx, [rip + vfork_data + 0x170]
     jmp qword ptr [rip + vfork_data + 0x178]
 vfork_end:
+
+# twin: a copy of the process that never runs (TwinMaker.cs). Copied into a scratch, whose address is in rbx, and ends as a
+# batch does. The process bears a helper that shares its memory, and that one the twin: the kernel gives the twin to another
+# parent when the helper ends. While SIGCHLD is ignored an ended child leaves nothing: no zombie, no signal, no times of
+# children. No stack is used; whoever has no tracer any more ends at once, and the process gets its action back.
+.balign 16
+.globl twin
+twin:
+    mov eax, 14                 # rt_sigprocmask(SIG_SETMASK, rbx + 0x10, NULL, 8)
+    mov edi, 2
+    lea rsi, [rbx + 0x10]
+    xor edx, edx
+    mov r10d, 8
+    syscall
+    mov eax, 13                 # rt_sigaction(SIGCHLD, ignore, own, 8)
+    mov edi, 17
+    lea rsi, [rip + twin_ignore]
+    lea rdx, [rip + twin_own]
+    mov r10d, 8
+    syscall
+    mov [rip + twin_made], rax
+    test rax, rax
+    jnz 3f
+    mov eax, 435                # clone3
+    lea rdi, [rip + twin_helper_clone]
+    mov esi, 88
+    syscall
+    test rax, rax
+    jz 4f
+    mov [rip + twin_helper], rax
+    js 2f
+    mov r12, rax
+1:  mov eax, 61                 # wait4(helper, NULL, __WALL, NULL): until it is gone
+    mov rdi, r12
+    xor esi, esi
+    mov edx, 0x40000000
+    xor r10d, r10d
+    syscall
+    cmp rax, -4                 # EINTR
+    je 1b
+2:  mov eax, 13                 # rt_sigaction(SIGCHLD, own, NULL, 8)
+    mov edi, 17
+    lea rsi, [rip + twin_own]
+    xor edx, edx
+    mov r10d, 8
+    syscall
+3:  lea rax, [rbx + 0x100 + (batch_finish - batch)]
+    jmp rax
+4:  mov eax, 436                # the helper: close_range(0, ~0, CLOSE_RANGE_UNSHARE)
+    xor edi, edi
+    mov esi, -1
+    mov edx, 2
+    syscall
+    mov eax, 112                # setsid: signals for the program's group are not for the twin
+    syscall
+    mov eax, 435                # clone3
+    lea rdi, [rip + twin_clone]
+    mov esi, 88
+    syscall
+    test rax, rax
+    jz 5f
+    mov [rip + twin_made], rax
+5:  mov eax, 231                # exit_group: the helper's end; the twin never comes here while it is traced
+    xor edi, edi
+    syscall
+    jmp 5b
+    .balign 8
+twin_ignore:        .quad 1, 0, 0, 0    # SIG_IGN
+twin_own:           .fill 4, 8, 0
+twin_helper_clone:  .fill 11, 8, 0
+twin_clone:         .fill 11, 8, 0
+twin_helper:        .quad 0             # its pid in the process's own namespace, or a negated errno
+twin_made:          .quad 0             # the same of the twin
+twin_end:

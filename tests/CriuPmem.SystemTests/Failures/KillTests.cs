@@ -7,10 +7,11 @@ namespace CriuPmem.SystemTests.Failures;
 public sealed class KillTests
 {
     private const string KillDump = "kill_dump";
+    private const string KillTwins = "kill_twins";
     private const string KillRestore = "kill_restore";
 
     /// <summary>Their names in not-yet.txt, with the direction "ours".</summary>
-    public static IEnumerable<string> Subjects => [KillDump, KillRestore];
+    public static IEnumerable<string> Subjects => [KillDump, KillTwins, KillRestore];
 
     private static int Kills => Machine.Quick ? 20 : 200;
 
@@ -29,10 +30,22 @@ public sealed class KillTests
                 && !gap.Direction.EndsWith("peer", StringComparison.Ordinal))),
     ];
 
+    // Those with memory of their own that is worth a twin.
+    private static Workload[] TwinCandidates => [.. Candidates.Where(workload => workload.Name is
+        "mem_anon" or "mem_churn" or "mem_cow_fork" or "mem_no_children" or "mem_one_instant" or "mem_thp" or "threads_basic")];
+
     [Fact]
-    public void Dump_Killed_ProgramGoesOn() => Run(KillDump, Kills, (live, random, each) =>
+    public void Dump_Killed_ProgramGoesOn() => Run(KillDump, Kills, Candidates, KillDumps);
+
+    /// <summary>Twins die with the engine; the program never had a child.</summary>
+    [Fact]
+    public void DumpFromTwins_Killed_ProgramGoesOn() => Run(KillTwins, Kills / 2, TwinCandidates, (live, random, each) => KillDumps(live, random, each, "--live-mode=twins"));
+
+    private static int KillDumps(LiveWorkload live, Random random, int each) => KillDumps(live, random, each, []);
+
+    private static int KillDumps(LiveWorkload live, Random random, int each, params string[] more)
     {
-        TimeSpan whole = EngineRun.Time(() => live.Dump(Engine.Ours, live.NewImages("images"), "-R"));
+        TimeSpan whole = EngineRun.Time(() => live.Dump(Engine.Ours, live.NewImages("images"), ["-R", .. more]));
         live.Check("after a dump that was not killed");
         int inTime = 0;
         for (int i = 1; i <= each; i++)
@@ -40,19 +53,21 @@ public sealed class KillTests
             string images = live.NewImages($"images.{i}");
             bool leaves = i % 2 == 1;
             List<int> before = live.Processes();
-            string[] arguments = ["dump", "-t", $"{live.Pid}", "-D", images, "-o", "dump.log", "-v4", .. live.Options];
+            string[] arguments = ["dump", "-t", $"{live.Pid}", "-D", images, "-o", "dump.log", "-v4", .. live.Options, .. more];
             TimeSpan after = whole * (0.1 + random.NextDouble());
             int? exit = EngineRun.Kill(after, leaves ? [.. arguments, "-R"] : arguments);
             inTime += exit is null ? 1 : 0;
-            AfterDump(live, images, before, exit, $"killed after {after.TotalMilliseconds:0.0} ms of dump{(leaves ? " -R" : "")}");
+            string when = $"killed after {after.TotalMilliseconds:0.0} ms of dump{(leaves ? " -R" : "")}";
+            ProcessTable.WaitGone([.. live.Processes().Except(before)], TimeSpan.FromSeconds(3), $"{live.Name}, {when}");
+            AfterDump(live, images, before, exit, when);
             Machine.Delete(images);
         }
 
         return inTime;
-    });
+    }
 
     [Fact]
-    public void Restore_Killed_LeavesNothing() => Run(KillRestore, Kills / 4, (live, random, each) =>
+    public void Restore_Killed_LeavesNothing() => Run(KillRestore, Kills / 4, Candidates, (live, random, each) =>
     {
         string images = live.NewImages("images");
         DumpAway(live, images);
@@ -118,13 +133,13 @@ public sealed class KillTests
     /// <summary>Has workloads in random order killed a number of times in all; every workload's failure is told.</summary>
     /// <param name="subject">Its name in not-yet.txt.</param>
     /// <param name="kills">How many kills in all.</param>
+    /// <param name="candidates">The workloads.</param>
     /// <param name="round">Kills the engine a number of times; returns how often it hit before the end.</param>
-    private static void Run(string subject, int kills, Func<LiveWorkload, Random, int, int> round) =>
-        KnownGaps.Run(subject, "ours", () => Seed.Run(random => Run(random, kills, round)), byChance: true);
+    private static void Run(string subject, int kills, Workload[] candidates, Func<LiveWorkload, Random, int, int> round) =>
+        KnownGaps.Run(subject, "ours", () => Seed.Run(random => Run(random, kills, candidates, round)), byChance: true);
 
-    private static void Run(Random random, int kills, Func<LiveWorkload, Random, int, int> round)
+    private static void Run(Random random, int kills, Workload[] candidates, Func<LiveWorkload, Random, int, int> round)
     {
-        Workload[] candidates = Candidates;
         random.Shuffle(candidates);
         int each = Math.Max(2, (kills + candidates.Length - 1) / candidates.Length);
         int done = 0, inTime = 0;

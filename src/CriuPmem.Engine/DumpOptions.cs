@@ -1,3 +1,5 @@
+using CriuPmem.Engine.Transfer;
+
 namespace CriuPmem.Engine;
 
 /// <summary>What to dump, and how.</summary>
@@ -26,6 +28,9 @@ public sealed class DumpOptions : CommonOptions
 
     /// <summary>Free the pages of earlier snapshots that are saved anew (--auto-dedup).</summary>
     public bool AutoDedup { get; set; }
+
+    /// <summary>Send pages to the page server there, instead of writing them; null to write them (--page-server).</summary>
+    public RemoteOptions? PageServer { get; set; }
 
     /// <summary>Datagram sockets may be connected to UNIX sockets outside of the tree (--ext-unix-sk).</summary>
     public bool ExternalUnixSockets { get; set; }

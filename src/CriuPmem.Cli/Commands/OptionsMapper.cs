@@ -1,5 +1,6 @@
 using CriuPmem.Cli.Options;
 using CriuPmem.Engine;
+using CriuPmem.Engine.Transfer;
 using CriuPmem.Kernel;
 
 namespace CriuPmem.Cli.Commands;
@@ -26,6 +27,16 @@ internal static class OptionsMapper
                 : given.Get(OptionCatalog.LeaveStopped) ? FinalState.Stopped
                 : FinalState.Killed,
         };
+        if (given.Get(RemoteCatalog.PageServer)) options.PageServer = ToConnect(given, "dump");
+        if (options.PageServer is not null && options.Live == true)
+        {
+            throw new CheckpointException(ErrorCode.Usage, "--live copies memory into files of the images directory, not to a page server")
+            {
+                Operation = "dump",
+                Remedy = "Use pre-dump with --page-server ahead of the dump, or leave --live out.",
+            };
+        }
+
         if (options.AutoDedup && options.PreviousImages is null)
         {
             throw new CheckpointException(ErrorCode.Usage, "--auto-dedup only makes sense with --prev-images-dir")
@@ -69,12 +80,54 @@ internal static class OptionsMapper
         foreach (string argument in given.Get(OptionCatalog.InheritFd))
         {
             (string key, int fd) = ExternalResource.ParseInherited(argument);
-            RequireOpen(fd, argument);
+            RequireOpen(fd, "--inherit-fd " + argument);
             options.InheritFd[key] = fd;
         }
 
         FillCommon(options, given);
         return options;
+    }
+
+    /// <summary>The options of a page server.</summary>
+    public static PageServerOptions ToPageServer(Invocation given)
+    {
+        var options = new PageServerOptions
+        {
+            PreviousImages = given.Get(OptionCatalog.PreviousImages),
+            AutoDedup = given.Get(OptionCatalog.AutoDedup),
+            Sync = given.Get(OptionCatalog.Sync),
+        };
+        FillRemote(options.Remote, given);
+        RequireStatusFd(given);
+        FillCommon(options, given);
+        return options;
+    }
+
+    /// <summary>Where another engine is to be reached.</summary>
+    private static RemoteOptions ToConnect(Invocation given, string operation)
+    {
+        var remote = new RemoteOptions();
+        FillRemote(remote, given);
+        if (remote.Socket >= 0 || (remote.Address is not null && remote.Port != 0)) return remote;
+        throw new CheckpointException(ErrorCode.Usage, "--page-server needs to know where it is")
+        {
+            Operation = operation,
+            Remedy = "Give --address and --port (or a connection with --ps-socket).",
+        };
+    }
+
+    private static void FillRemote(RemoteOptions remote, Invocation given)
+    {
+        remote.Address = given.Get(RemoteCatalog.Address);
+        remote.Port = given.Get(RemoteCatalog.Port);
+        remote.Socket = given.Get(RemoteCatalog.PsSocket);
+        if (remote.Socket >= 0) RequireOpen(remote.Socket, $"--ps-socket {remote.Socket}");
+    }
+
+    private static void RequireStatusFd(Invocation given)
+    {
+        int fd = given.Get(RemoteCatalog.StatusFd);
+        if (fd >= 0) RequireOpen(fd, $"--status-fd {fd}");
     }
 
     /// <summary>The options of a look at CPU features.</summary>
@@ -112,7 +165,7 @@ internal static class OptionsMapper
         if (!Syscall.Quick(SyscallNumber.fcntl, fd, F_GETFD).Failed) return;
         throw new CheckpointException(ErrorCode.Usage, $"descriptor {fd} is not open")
         {
-            Object = "--inherit-fd " + argument,
+            Object = argument,
             Remedy = $"Open it for criu-pmem, for example with {fd}<FILE or {fd}>FILE behind the command.",
         };
     }

@@ -9,12 +9,6 @@ internal static partial class OptionCatalog
     // A property of its own would be initialised before or after Every depending on the order of files: hence a method.
     private static OptionSpec[] NotBuilt =>
     [
-        Refused("page-server", "sending pages to a page server", Remote),
-        Refused("address", "the page server", Remote, ValueShape.Required),
-        Refused("port", "the page server", Remote, ValueShape.Required),
-        Refused("ps-socket", "the page server", Remote, ValueShape.Required),
-        Refused("daemon", "running in the background as a server", Remote),
-        Refused("status-fd", "telling a parent that a server is ready", Remote, ValueShape.Required),
         Refused("tls", "encryption of page transfers", Remote),
         Refused("tls-cacert", "encryption of page transfers", Remote, ValueShape.Required),
         Refused("tls-cacrl", "encryption of page transfers", Remote, ValueShape.Required),

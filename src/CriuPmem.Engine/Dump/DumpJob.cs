@@ -1,5 +1,6 @@
 using CriuPmem.Engine.Dump;
 using CriuPmem.Engine.Memory;
+using CriuPmem.Engine.Transfer;
 using CriuPmem.Images;
 using CriuPmem.Images.Messages;
 using CriuPmem.Remote;
@@ -21,7 +22,8 @@ public static class DumpJob
         var snapshot = new SnapshotWriter(options.ImagesDirectoryFd, options.ImagesDirectory);
         using EarlierSnapshot? earlier = EarlierSnapshot.Open(options);
         var ids = new PagesIds();
-        using var memory = new MemoryDump(snapshot, options.ImagesDirectory, ids);
+        using IPageStore store = PageStores.Open(options, snapshot, ids, isContinued: options.TrackMemory);
+        using var memory = new MemoryDump(store);
         using IMemorySaver saver = Live(options, earlier) ? new LiveMemory(options, snapshot, ids) : new FrozenMemory(options, memory, earlier);
         snapshot.Begin(options.Sync);
         DumpContext? context = null;
@@ -111,7 +113,7 @@ public static class DumpJob
     private static bool Live(DumpOptions options, EarlierSnapshot? earlier)
     {
         if (options.Live is { } wanted) return wanted;
-        if (options.FinalState != FinalState.Running || options.TrackMemory || earlier is not null) return false;
+        if (options.FinalState != FinalState.Running || options.TrackMemory || earlier is not null || options.PageServer is not null) return false;
         using ProcDirectory? root = ProcDirectory.TryOpen(options.Pid);
         return root?.Status() is { AnonymousKib: >= LiveMemory.WorthwhileBytes >> 10 };
     }

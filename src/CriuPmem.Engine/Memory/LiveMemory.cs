@@ -1,4 +1,5 @@
 using CriuPmem.Engine.Dump;
+using CriuPmem.Engine.Transfer;
 using CriuPmem.Images;
 
 namespace CriuPmem.Engine.Memory;
@@ -73,7 +74,8 @@ internal sealed class LiveMemory(DumpOptions options, SnapshotWriter snapshot, P
             _final.Add((process, space));
         }
 
-        _sharedPages = context.SharedMemory.Save(_copier);
+        using var shared = new LocalPages(snapshot, options.ImagesDirectory, ids);
+        _sharedPages = context.SharedMemory.Save(shared);
     }
 
     /// <inheritdoc />

@@ -25,7 +25,7 @@ internal sealed class PageCopier : IDisposable
         return Copy(process, runs, memory.Fd, running ? CopySource.RunningProcess : CopySource.Process, file, fileName, offset);
     }
 
-    private static OwnedFd OpenMemory(DumpProcess process, bool running, bool carefully)
+    internal static OwnedFd OpenMemory(DumpProcess process, bool running, bool carefully)
     {
         if (!running && !carefully) return new OwnedFd(-1);
         SysResult opened = Sys.OpenAt(process.Proc.Fd, "mem", O_RDONLY);

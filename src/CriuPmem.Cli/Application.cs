@@ -31,6 +31,7 @@ internal static class Application
                 "dump" => DumpCommand.Run(given, reporter),
                 "pre-dump" => DumpCommand.Run(given, reporter, preDump: true),
                 "page-server" => PageServerCommand.Run(given, reporter, count),
+                "lazy-pages" => LazyPagesCommand.Run(given, reporter, count),
                 "dedup" => DedupCommand.Run(given, reporter),
                 "restore" => RestoreCommand.Run(given, reporter),
                 "cpuinfo dump" or "cpuinfo check" => CpuInfoCommand.Run(given, reporter),

@@ -1,5 +1,6 @@
 using CriuPmem.Cli.Options;
 using CriuPmem.Engine;
+using CriuPmem.Engine.Lazy;
 using CriuPmem.Engine.Transfer;
 using CriuPmem.Kernel;
 
@@ -28,6 +29,7 @@ internal static class OptionsMapper
                 : FinalState.Killed,
         };
         if (given.Get(RemoteCatalog.PageServer)) options.PageServer = ToConnect(given, "dump");
+        if (given.Get(RemoteCatalog.LazyPages)) options.Lazy = ToListen(given, options);
         if (options.PageServer is not null && options.Live == true)
         {
             throw new CheckpointException(ErrorCode.Usage, "--live copies memory into files of the images directory, not to a page server")
@@ -65,9 +67,19 @@ internal static class OptionsMapper
             Sibling = given.Get(OptionCatalog.RestoreSibling),
             LeaveStopped = given.Get(OptionCatalog.LeaveStopped),
             Lazy = given.Get(OptionCatalog.Lazy),
+            LazyPages = given.Get(RemoteCatalog.LazyPages),
             PagerCommand = PagerCommand.Words,
             SkipFileRwxCheck = given.Get(OptionCatalog.SkipFileRwxCheck),
         };
+        if (options is { Lazy: true, LazyPages: true })
+        {
+            throw new CheckpointException(ErrorCode.Usage, "--lazy starts a pager of its own, --lazy-pages leaves memory to one that runs already")
+            {
+                Operation = "restore",
+                Remedy = "Give one of them.",
+            };
+        }
+
         if (options.Sibling && !options.Detached)
         {
             throw new CheckpointException(ErrorCode.Usage, "--restore-sibling only makes sense with --restore-detached")
@@ -96,8 +108,19 @@ internal static class OptionsMapper
             PreviousImages = given.Get(OptionCatalog.PreviousImages),
             AutoDedup = given.Get(OptionCatalog.AutoDedup),
             Sync = given.Get(OptionCatalog.Sync),
+            Serve = given.Get(RemoteCatalog.LazyPages),
         };
         FillRemote(options.Remote, given);
+        RequireStatusFd(given);
+        FillCommon(options, given);
+        return options;
+    }
+
+    /// <summary>The options of a lazy-pages daemon.</summary>
+    public static LazyPagesOptions ToLazyPages(Invocation given)
+    {
+        var options = new LazyPagesOptions();
+        if (given.Get(RemoteCatalog.PageServer)) options.PageServer = ToConnect(given, "lazy-pages");
         RequireStatusFd(given);
         FillCommon(options, given);
         return options;
@@ -116,12 +139,45 @@ internal static class OptionsMapper
         };
     }
 
+    /// <summary>Where a dump serves the memory that it left in the processes.</summary>
+    private static RemoteOptions ToListen(Invocation given, DumpOptions options)
+    {
+        RequireStatusFd(given);
+        string? conflict = options.PageServer is not null ? "--page-server" : options.Live == true ? "--live" : options.TrackMemory ? "--track-mem" : null;
+        if (conflict is not null)
+        {
+            throw new CheckpointException(ErrorCode.Usage, $"--lazy-pages leaves memory where it is, and {conflict} does not go with that") { Operation = "dump", Remedy = "Leave one of them out." };
+        }
+
+        var remote = new RemoteOptions();
+        FillRemote(remote, given);
+        return remote;
+    }
+
     private static void FillRemote(RemoteOptions remote, Invocation given)
     {
         remote.Address = given.Get(RemoteCatalog.Address);
         remote.Port = given.Get(RemoteCatalog.Port);
         remote.Socket = given.Get(RemoteCatalog.PsSocket);
         if (remote.Socket >= 0) RequireOpen(remote.Socket, $"--ps-socket {remote.Socket}");
+        if (given.Get(RemoteCatalog.Tls)) remote.Tls = ToTls(given);
+    }
+
+    /// <summary>The files of a secure connection; the defaults are the peer's.</summary>
+    private static TlsOptions ToTls(Invocation given)
+    {
+        const string authority = "/etc/pki/CA/cacert.pem", revoked = "/etc/pki/CA/cacrl.pem";
+        // As seen from where the user is: later the work directory is the current one.
+        return new TlsOptions
+        {
+            Authority = Full(given.Get(RemoteCatalog.TlsAuthority)) ?? (File.Exists(authority) ? authority : null),
+            Revoked = Full(given.Get(RemoteCatalog.TlsRevoked)) ?? (File.Exists(revoked) ? revoked : null),
+            Certificate = Full(given.Get(RemoteCatalog.TlsCertificate)) ?? "/etc/pki/criu/cert.pem",
+            Key = Full(given.Get(RemoteCatalog.TlsKey)) ?? "/etc/pki/criu/private/key.pem",
+            VerifyName = !given.Get(RemoteCatalog.TlsNoCnVerify),
+        };
+
+        static string? Full(string? path) => path is null ? null : Path.GetFullPath(path);
     }
 
     private static void RequireStatusFd(Invocation given)

@@ -27,11 +27,11 @@ internal static class PageServerCommand
             readiness = new Readiness(given, session);
             options.OnReady = () =>
             {
-                if (options.Remote.Socket < 0) reporter.Say($"waiting for a dump at {options.Remote.Address ?? "every address"}, port {options.Remote.Port} …");
+                if (options.Remote.Socket < 0) reporter.Say($"waiting for {(options.Serve ? "a lazy-pages daemon" : "a dump")} at {options.Remote.Address ?? "every address"}, port {options.Remote.Port} …");
                 return readiness.Tell();
             };
             long received = PageServerJob.Run(options);
-            reporter.Say($"{Wording.Size(received)} of memory received into {session.ImagesDirectory}");
+            reporter.Say($"{Wording.Size(received)} of memory {(options.Serve ? "sent from" : "received into")} {session.ImagesDirectory}");
             return 0;
         }
         catch (Exception ended) when (ended is not OutOfMemoryException)

@@ -7,6 +7,9 @@ internal abstract class ByteChannel(string peer) : IDisposable
     /// <summary>Whom it leads to, for messages.</summary>
     public string Peer => peer;
 
+    /// <summary>A header has to be sent by itself: the peer, within TLS, waits on its socket for what it has decrypted already.</summary>
+    public virtual bool SendsHeadersAlone => false;
+
     /// <summary>Receives what is there, at least one byte; 0 when the other side has ended the connection.</summary>
     /// <exception cref="CheckpointException">The connection is cut, or a signal asks to end.</exception>
     public abstract int ReceiveSome(Span<byte> buffer);

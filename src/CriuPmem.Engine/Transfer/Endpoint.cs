@@ -15,9 +15,25 @@ internal static class Endpoint
     /// <param name="options">Where it is.</param>
     /// <param name="role">What it is: "page server".</param>
     /// <exception cref="CheckpointException">Nobody listens there, or the way is blocked.</exception>
-    public static SocketChannel Connect(RemoteOptions options, string role)
+    public static ByteChannel Connect(RemoteOptions options, string role)
     {
-        if (options.Socket >= 0) return new SocketChannel(options.Socket, $"the {role} at descriptor {options.Socket}");
+        TlsTrust? trust = Trust(options);
+        SocketChannel channel = options.Socket >= 0 ? new SocketChannel(options.Socket, $"the {role} at descriptor {options.Socket}") : ConnectSocket(options, role);
+        return trust is null ? channel : TlsChannel.Secure(channel, trust, options.Address ?? "localhost");
+    }
+
+    /// <summary>Reads what a secure connection needs, so that what is missing refuses before anything is done; null when none is wanted.</summary>
+    public static TlsTrust? Trust(RemoteOptions options) => options.Tls is { } tls ? new TlsTrust(tls) : null;
+
+    /// <summary>The other side of a connection that was handed to a server.</summary>
+    public static ByteChannel Adopt(RemoteOptions options, string role, TlsTrust? trust)
+    {
+        var channel = new SocketChannel(options.Socket, $"the {role} at descriptor {options.Socket}");
+        return trust is null ? channel : TlsChannel.Secure(channel, trust, serverName: null);
+    }
+
+    private static SocketChannel ConnectSocket(RemoteOptions options, string role)
+    {
         string peer = $"{role} at {options.Address}, port {options.Port}";
         Errno errno = Errno.None;
         foreach (IPAddress address in Resolve(options.Address!))
@@ -71,7 +87,14 @@ internal static class Endpoint
     /// <summary>Waits for the first connection.</summary>
     /// <param name="listener">A socket that listens.</param>
     /// <param name="role">What comes: "client".</param>
-    public static SocketChannel Accept(OwnedFd listener, string role)
+    /// <param name="trust">What a secure connection needs; null when it is left open.</param>
+    public static ByteChannel Accept(OwnedFd listener, string role, TlsTrust? trust)
+    {
+        SocketChannel channel = AcceptSocket(listener, role);
+        return trust is null ? channel : TlsChannel.Secure(channel, trust, serverName: null);
+    }
+
+    private static SocketChannel AcceptSocket(OwnedFd listener, string role)
     {
         while (true)
         {

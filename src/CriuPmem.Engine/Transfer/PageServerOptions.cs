@@ -15,6 +15,9 @@ public sealed class PageServerOptions : CommonOptions
     /// <summary>Sync what arrived to the medium before success is reported (on by default).</summary>
     public bool Sync { get; set; } = true;
 
+    /// <summary>Serve the pages of the snapshot in the directory to a lazy-pages daemon, instead of receiving any (--lazy-pages).</summary>
+    public bool Serve { get; set; }
+
     /// <summary>Called when it is ready to serve, once; false refuses.</summary>
     public Func<bool> OnReady { get; set; } = static () => true;
 }

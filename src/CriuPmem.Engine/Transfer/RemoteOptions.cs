@@ -11,4 +11,7 @@ public sealed class RemoteOptions
 
     /// <summary>A connected socket of the engine's own table that is used instead; -1 for none.</summary>
     public int Socket { get; set; } = -1;
+
+    /// <summary>Secure the connection; null to leave it open (--tls).</summary>
+    public TlsOptions? Tls { get; set; }
 }

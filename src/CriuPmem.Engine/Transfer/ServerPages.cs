@@ -95,9 +95,11 @@ internal sealed unsafe class ServerPages(ByteChannel channel, SnapshotWriter? no
 
     private void Add(PageMessage message)
     {
+        if (channel.SendsHeadersAlone) Flush();
         Reserve(PageMessage.Size);
         message.Write(new Span<byte>(_buffer + _used, PageMessage.Size));
         _used += PageMessage.Size;
+        if (channel.SendsHeadersAlone) Flush();
     }
 
     private void Reserve(int bytes)
@@ -107,7 +109,7 @@ internal sealed unsafe class ServerPages(ByteChannel channel, SnapshotWriter? no
 
     private void Flush()
     {
-        channel.Send(new ReadOnlySpan<byte>(_buffer, _used));
+        if (_used > 0) channel.Send(new ReadOnlySpan<byte>(_buffer, _used));
         _used = 0;
     }
 

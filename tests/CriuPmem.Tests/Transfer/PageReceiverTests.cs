@@ -77,7 +77,7 @@ public sealed class PageReceiverTests : IDisposable
         var bytes = new List<byte>();
         for (int objects = random.Next(4); objects > 0; objects--)
         {
-            ulong target = (ulong)random.Next(1, 4) << 8 | (ulong)random.Next(1, 3), at = 0x1000;
+            ulong target = (uint)random.Next(1, 4) << 8 | (uint)random.Next(1, 3), at = 0x1000;
             bytes.AddRange(Message(random.Next(3) == 0 ? PageCommand.Open : PageCommand.OpenAndTell, target: target));
             for (int runs = random.Next(5); runs > 0; runs--)
             {

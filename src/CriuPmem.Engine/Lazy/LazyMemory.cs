@@ -62,6 +62,12 @@ internal sealed class LazyMemory
         {
             while (at < later.Count && later[at].End <= vma.Start) at++;
             if (at == later.Count || later[at].Start >= vma.End) continue;
+            if (!MayWait(vma) && pages.Absent.Count == 0)
+            {
+                memory.ReadNow(pages, vma);
+                continue;
+            }
+
             if (!MayWait(vma))
             {
                 throw process.Fail(ErrorCode.ImageUnsupported, "the images leave pages of this mapping for later, whose kind cannot wait", "Restore without --lazy-pages", $"mapping {vma.Start:x}-{vma.End:x}");
@@ -71,6 +77,13 @@ internal sealed class LazyMemory
         }
 
         return memory;
+    }
+
+    /// <summary>The peer marks more as lazy than can wait here; its daemon bears that it is there.</summary>
+    private void ReadNow(SavedPages pages, VmaEntry vma)
+    {
+        Now.AddRange(pages.Slice(vma.Start, vma.End).Where(static run => (run.Flags & PageFlags.Lazy) != 0));
+        Now.Sort(static (a, b) => a.Start.CompareTo(b.Start));
     }
 
     private void AddLater(SavedRun run)

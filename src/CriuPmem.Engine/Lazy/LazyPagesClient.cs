@@ -29,6 +29,12 @@ internal sealed class LazyPagesClient : IDisposable
         if (LazyPagesSocket.Send(_socket.Fd, pid, userfaultfd) is { Failed: true } failed) throw Ended(failed.Errno);
     }
 
+    /// <summary>Tells of a process that has no memory.</summary>
+    public void SendZombie(int pid)
+    {
+        if (LazyPagesSocket.SendZombie(_socket.Fd, pid) is { Failed: true } failed) throw Ended(failed.Errno);
+    }
+
     /// <summary>The tree is about to run: its memory may come.</summary>
     /// <exception cref="CheckpointException">The daemon is gone, and with it the memory.</exception>
     public void Finish()

@@ -7,7 +7,8 @@ namespace CriuPmem.Engine.Lazy;
 /// <summary>lazy-pages.socket in the work directory, over which a restore hands its processes to a lazy-pages daemon.</summary>
 /// <remarks>
 /// One connection: of each process its number (32 bits), then one byte with its userfaultfd (SCM_RIGHTS); in the end, when
-/// the tree runs, the word "RSTF" as a 32-bit number. Nothing comes back. The same as the peer's.
+/// the tree runs, the word "RSTF" as a 32-bit number. Of a zombie comes its number with the sign changed, and nothing else.
+/// Nothing comes back. The same as the peer's, whose daemon counts the processes.
 /// </remarks>
 internal static unsafe class LazyPagesSocket
 {
@@ -43,6 +44,9 @@ internal static unsafe class LazyPagesSocket
         sent = Sys.SendMessage(socket, [0], [], control, 0);
         return sent.Failed ? Sys.SendMessage(socket, [0], [], control[..24], 0) : sent;
     }
+
+    /// <summary>Tells of a process that has no memory.</summary>
+    public static SysResult SendZombie(int socket, int pid) => Sys.Send(socket, BitConverter.GetBytes(-pid), 0);
 
     /// <summary>Receives the userfaultfd behind a process's number.</summary>
     /// <param name="socket">The connection.</param>

@@ -72,6 +72,7 @@ internal sealed class LazyRestore(RestoreContext context) : IDisposable
     /// <summary>Hands every process to the daemon; it serves from then on.</summary>
     private void HandOver()
     {
+        foreach (RestoreProcess process in context.Processes.Where(static process => process.IsZombie)) _daemon!.SendZombie(process.Pid);
         foreach (LazyMemory memory in _memories)
         {
             using var fd = new OwnedFd(Watch(memory));

@@ -17,4 +17,19 @@ internal static class LazyRuns
         all.Sort();
         return all;
     }
+
+    /// <summary>Refuses a restore without a daemon of a snapshot that has not all of its memory.</summary>
+    /// <exception cref="CheckpointException">Some of it stayed with the dump.</exception>
+    public static void RequireNone(SnapshotContents contents)
+    {
+        foreach ((uint pid, Pagemap map) in contents.Pagemaps)
+        {
+            if (!map.Entries.Any(static entry => Pagemap.FlagsOf(entry) == PageFlags.Lazy)) continue;
+            throw new CheckpointException(ErrorCode.ImageMissing, "its memory is not in the images: it was left with the dump (dump --lazy-pages)")
+            {
+                Pid = (int)pid,
+                Remedy = "Start lazy-pages with --page-server, --address and --port of that dump, and restore with --lazy-pages",
+            };
+        }
+    }
 }

@@ -31,9 +31,10 @@ internal sealed class RestoreControl(int connection, Func<int, PagerRun[]?> runs
             return;
         }
 
+        if ((int)pid < 0) return; // a zombie: there is nothing to fill
         SysResult passed = LazyPagesSocket.Receive(Fd, out int userfaultfd, out int sender);
         if (passed.Failed || passed.Value == 0) throw Ended();
-        if (pid is 0 or > int.MaxValue || !_known.Add((int)pid) || !IsUserfaultfd(userfaultfd) || runsOf((int)pid) is not { } runs)
+        if (pid == 0 || !_known.Add((int)pid) || !IsUserfaultfd(userfaultfd) || runsOf((int)pid) is not { } runs)
         {
             Sys.Close(userfaultfd);
             throw Wrong($"process {pid}");

@@ -48,11 +48,6 @@ internal sealed class RestoreContext : IDisposable
         if (_pages.TryGetValue(process.Pid, out SavedPages? pages)) return pages;
         if (!Contents.Pagemaps.TryGetValue((uint)process.Pid, out Pagemap? map)) return null;
         pages = Chain.Resolve(ImageKind.Pagemap, process.Pid, map);
-        if (pages.Absent.Count > 0 && !Options.LazyPages)
-        {
-            throw process.Fail(ErrorCode.ImageMissing, "its memory is not in the images: it was left with the dump (dump --lazy-pages)", "Start lazy-pages with --page-server, --address and --port of that dump, and restore with --lazy-pages");
-        }
-
         _pages.Add(process.Pid, pages);
         return pages;
     }

@@ -1,3 +1,4 @@
+using CriuPmem.Engine.Lazy;
 using CriuPmem.Engine.Resources;
 using CriuPmem.Engine.Restore;
 using CriuPmem.Images;
@@ -23,6 +24,7 @@ public static class RestoreJob
         SnapshotValidator.Check(contents, options.ImagesDirectory);
         CpuInfo.Check(contents.Cpuinfo, options);
         using var context = new RestoreContext(options, reader, contents);
+        if (!options.LazyPages) LazyRuns.RequireNone(contents);
         RestoreTree.Plan(context);
         context.Lazy.Connect();
         context.Files.OpenInherited();

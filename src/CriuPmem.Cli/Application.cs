@@ -1,4 +1,5 @@
 using CriuPmem.Cli.Commands;
+using CriuPmem.Cli.Hooks;
 using CriuPmem.Cli.Options;
 using CriuPmem.Cli.Output;
 using CriuPmem.Kernel;
@@ -15,6 +16,8 @@ internal static class Application
     public static int Run(string[] arguments)
     {
         if (PagerCommand.TryParse(arguments, out int planFd)) return PagerCommand.Run(planFd);
+        int count = arguments.Length;
+        arguments = Background.Take(arguments);
         var reporter = new Reporter();
         try
         {
@@ -27,6 +30,8 @@ internal static class Application
             {
                 "dump" => DumpCommand.Run(given, reporter),
                 "pre-dump" => DumpCommand.Run(given, reporter, preDump: true),
+                "page-server" => PageServerCommand.Run(given, reporter, count),
+                "lazy-pages" => LazyPagesCommand.Run(given, reporter, count),
                 "dedup" => DedupCommand.Run(given, reporter),
                 "restore" => RestoreCommand.Run(given, reporter),
                 "cpuinfo dump" or "cpuinfo check" => CpuInfoCommand.Run(given, reporter),

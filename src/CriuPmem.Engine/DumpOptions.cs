@@ -1,3 +1,5 @@
+using CriuPmem.Engine.Transfer;
+
 namespace CriuPmem.Engine;
 
 /// <summary>What to dump, and how.</summary>
@@ -29,6 +31,15 @@ public sealed class DumpOptions : CommonOptions
 
     /// <summary>Free the pages of earlier snapshots that are saved anew (--auto-dedup).</summary>
     public bool AutoDedup { get; set; }
+
+    /// <summary>Send pages to the page server there, instead of writing them; null to write them (--page-server).</summary>
+    public RemoteOptions? PageServer { get; set; }
+
+    /// <summary>Leave memory that may come later in the processes, and serve it there until it has been fetched; null to save it (--lazy-pages).</summary>
+    public RemoteOptions? Lazy { get; set; }
+
+    /// <summary>Called when the pages of a dump with <see cref="Lazy"/> can be fetched; false refuses.</summary>
+    public Func<bool> OnReady { get; set; } = static () => true;
 
     /// <summary>Datagram sockets may be connected to UNIX sockets outside of the tree (--ext-unix-sk).</summary>
     public bool ExternalUnixSockets { get; set; }

@@ -16,7 +16,12 @@ public static class PagerJob
             PagerPlan plan = PagerPlan.Read(planFd);
             Sys.Close(planFd);
             if (plan.LogFd >= 0) log = new EngineLog(plan.LogFd, plan.LogLevel);
-            new Pager(plan, log).Run(() =>
+            var files = new PagerFiles();
+            foreach ((int fd, ulong lengthBytes) in plan.Files) files.Add(fd, lengthBytes);
+            var pager = new Pager(files, null, log);
+            foreach (int pid in plan.Pids) pager.Guard(pid);
+            foreach (PagerPlan.Space space in plan.Spaces) pager.Add(space.Fd, space.Pid, space.Runs);
+            pager.Run(() =>
             {
                 Sys.WriteAll(plan.ReadyFd, "1"u8);
                 Sys.Close(plan.ReadyFd);

@@ -1,5 +1,6 @@
 using CriuPmem.Engine.Dump;
 using CriuPmem.Engine.Memory;
+using CriuPmem.Engine.Transfer;
 using CriuPmem.Images;
 using CriuPmem.Images.Messages;
 using CriuPmem.Remote;
@@ -26,8 +27,9 @@ public static class PreDumpJob
         using var alone = DirectoryLock.Take(options.ImagesDirectoryFd, options.ImagesDirectory, exclusive: true);
         using EarlierSnapshot? earlier = EarlierSnapshot.Open(options);
         var snapshot = new SnapshotWriter(options.ImagesDirectoryFd, options.ImagesDirectory);
+        using IPageStore store = PageStores.Open(options, snapshot, new PagesIds(), isContinued: true);
+        using var memory = new MemoryDump(store);
         snapshot.Begin(options.Sync);
-        using var memory = new MemoryDump(snapshot, options.ImagesDirectory, new PagesIds());
         TrackingEntry? tracking = null;
         FrozenTree? tree = null;
         try
@@ -42,11 +44,12 @@ public static class PreDumpJob
             long frozen = watch.Lap();
             // What is protected anew counts from this round on, and would be missing in any other that followed the same one.
             TrackingHolder.End(earlier?.Tracking);
-            var plans = owners.ConvertAll(process => (process, Plan: memory.Plan(process, earlier?.PagesOf(process), protect: true, running: true)));
+            var plans = owners.ConvertAll(process => (process, Plan: memory.Plan(process, memory.EarlierPages(earlier, process), protect: true, running: true)));
             watch.Lap();
             MemoryTracking.Pause(options);
             frozen += watch.Lap();
             foreach ((DumpProcess process, PagePlan plan) in plans) memory.Save(process, plan, running: true);
+            store.Finish();
             long copied = watch.Lap();
             CheckAlive(tree.Root);
             Interruption.Check();

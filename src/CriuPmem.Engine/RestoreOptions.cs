@@ -15,6 +15,9 @@ public sealed class RestoreOptions : CommonOptions
     /// <summary>Let the tree run before its memory is back: a pager brings what is touched first (--lazy).</summary>
     public bool Lazy { get; set; }
 
+    /// <summary>Leave memory to a lazy-pages daemon that waits in the work directory (--lazy-pages).</summary>
+    public bool LazyPages { get; set; }
+
     /// <summary>How the pager is started: the arguments of this program (the first is its name) that lead to <see cref="PagerJob.Run"/>; a descriptor's number is added.</summary>
     public IReadOnlyList<string> PagerCommand { get; set; } = [];
 

@@ -34,6 +34,12 @@ internal sealed class DirectoryLock : IDisposable
         };
     }
 
+    /// <summary>Lets readers in, and keeps writers out.</summary>
+    public void Share()
+    {
+        if (_fd >= 0) Syscall.Invoke(SyscallNumber.flock, _fd, LOCK_SH | LOCK_NB);
+    }
+
     /// <inheritdoc />
     public void Dispose()
     {

@@ -34,6 +34,10 @@ internal sealed partial class ImageKind
     public static ImageKind PagemapShmem { get; } =
         new("PAGEMAP", "pagemap-shmem-<id>.img", 0x56084025, ImageFraming.Common, "PagemapHead", "PagemapEntry");
 
+    /// <summary>Which pages of a process a page server got; nothing but the next snapshot of a chain reads it.</summary>
+    public static ImageKind SentPagemap { get; } =
+        new("PAGEMAP", "sent-<pid>.img", 0x56084025, ImageFraming.Common, "PagemapHead", "PagemapEntry");
+
     /// <summary>Page contents, nothing else.</summary>
     public static ImageKind Pages { get; } =
         new("PAGES", "pages-<id>.img", 0, ImageFraming.Raw, null);

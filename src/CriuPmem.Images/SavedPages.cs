@@ -5,6 +5,9 @@ namespace CriuPmem.Images;
 /// <param name="Runs">The pages, in ascending order, without overlaps.</param>
 internal sealed record SavedPages(IReadOnlyList<PagesSource> Files, IReadOnlyList<SavedRun> Runs)
 {
+    /// <summary>Pages whose contents no image has: they stayed with a dump that serves them (dump --lazy-pages).</summary>
+    public IReadOnlyList<(ulong Start, ulong End)> Absent { get; init; } = [];
+
     /// <summary>Their sum, in bytes.</summary>
     public ulong TotalBytes => Runs.Aggregate(0UL, (sum, run) => sum + run.LengthBytes);
 

@@ -63,7 +63,9 @@ internal sealed class SnapshotChain : IDisposable
     public SavedPages ResolveFrom(int layer, ImageKind kind, long id, Pagemap map)
     {
         var files = new List<PagesSource>();
-        return new SavedPages(files, Resolve(kind, id, map, layer, files));
+        var absent = map.Entries.Where(static entry => Pagemap.FlagsOf(entry) == PageFlags.Lazy)
+            .Select(static entry => (entry.Vaddr, entry.Vaddr + Pagemap.PagesOf(entry) * Pagemap.PageBytes));
+        return new SavedPages(files, Resolve(kind, id, map, layer, files)) { Absent = [.. absent] };
     }
 
     /// <inheritdoc />

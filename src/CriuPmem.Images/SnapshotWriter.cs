@@ -107,6 +107,24 @@ internal sealed class SnapshotWriter
         lock (_lock) _created.Add(name);
     }
 
+    /// <summary>The files made so far stay, durably, though they are no snapshot: an inventory comes from elsewhere.</summary>
+    /// <param name="sync">False leaves it to the kernel when the bytes reach the medium (--no-sync).</param>
+    public void KeepPart(bool sync)
+    {
+        if (sync) SyncContents();
+        if (sync) SyncDirectory();
+        lock (_lock) _created.Clear();
+        _published = true;
+    }
+
+    /// <summary>Removes a file that was made, and is not needed after all.</summary>
+    public void Remove(ImageKind kind, long id)
+    {
+        string name = kind.FileName(id);
+        ImageFileCalls.Unlink(TargetFd, name);
+        lock (_lock) _created.Remove(name);
+    }
+
     /// <summary>From here on the snapshot stays, whatever fails; what it replaced can go.</summary>
     /// <returns>Removes the files that were replaced, which may take a while.</returns>
     public Action Keep()

@@ -113,4 +113,19 @@ public enum ErrorCode
 
     /// <summary>A restored process died before the end.</summary>
     RestoredDied = 1405,
+
+    /// <summary>No connection to another engine can be made, or nothing can listen.</summary>
+    NoConnection = 1500,
+
+    /// <summary>A connection to another engine was cut.</summary>
+    ConnectionLost = 1501,
+
+    /// <summary>Another engine sent what cannot be.</summary>
+    WrongData = 1502,
+
+    /// <summary>Another engine reports a failure.</summary>
+    OtherSideFailed = 1503,
+
+    /// <summary>A connection cannot be secured (--tls).</summary>
+    NotSecure = 1504,
 }

@@ -36,6 +36,18 @@ internal static unsafe partial class Sys
     /// <summary>accept4(2), close-on-exec.</summary>
     public static SysResult Accept(int fd) => Syscall.Invoke(SyscallNumber.accept4, fd, 0, 0, SOCK_CLOEXEC);
 
+    /// <summary>recv(2); 0 when the other side has ended a stream.</summary>
+    public static SysResult Receive(int fd, Span<byte> buffer, int flags)
+    {
+        fixed (byte* start = buffer) return Syscall.Invoke(SyscallNumber.recvfrom, fd, (long)start, buffer.Length, flags, 0, 0);
+    }
+
+    /// <summary>send(2) without SIGPIPE.</summary>
+    public static SysResult Send(int fd, ReadOnlySpan<byte> bytes, int flags)
+    {
+        fixed (byte* start = bytes) return Syscall.Invoke(SyscallNumber.sendto, fd, (long)start, bytes.Length, flags | MSG_NOSIGNAL, 0, 0);
+    }
+
     /// <summary>poll(2) of one descriptor; the events that are there, or 0.</summary>
     public static int Poll(int fd, short events, int timeoutMilliseconds)
     {

@@ -18,8 +18,15 @@ internal static class DumpCommand
         Interruption.Begin();
         using Session session = Session.Open(given, reporter);
         session.Fill(options);
+        Readiness? readiness = null;
         try
         {
+            if (options.Lazy is not null)
+            {
+                readiness = new Readiness(given, session);
+                options.OnReady = readiness.Tell;
+            }
+
             reporter.Say($"{(preDump ? "saving the memory of" : "dumping")} {Describe(options.Pid)} …");
             DumpResult result = preDump ? PreDumpJob.Run(options) : DumpJob.Run(options);
             reporter.Say(Wording.Dumped(result, session.ImagesDirectory, preDump));
@@ -28,9 +35,14 @@ internal static class DumpCommand
         }
         catch (Exception ended) when (ended is not OutOfMemoryException)
         {
+            readiness?.TakeBack();
             CheckpointException failure = session.Complete(ended);
             reporter.Fail(failure);
             return Application.ExitCode(failure);
+        }
+        finally
+        {
+            readiness?.Dispose();
         }
     }
 

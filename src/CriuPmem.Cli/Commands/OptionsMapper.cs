@@ -1,5 +1,7 @@
 using CriuPmem.Cli.Options;
 using CriuPmem.Engine;
+using CriuPmem.Engine.Lazy;
+using CriuPmem.Engine.Transfer;
 using CriuPmem.Kernel;
 
 namespace CriuPmem.Cli.Commands;
@@ -27,6 +29,17 @@ internal static class OptionsMapper
                 : given.Get(OptionCatalog.LeaveStopped) ? FinalState.Stopped
                 : FinalState.Killed,
         };
+        if (given.Get(RemoteCatalog.PageServer)) options.PageServer = ToConnect(given, "dump");
+        if (given.Get(RemoteCatalog.LazyPages)) options.Lazy = ToListen(given, options);
+        if (options.PageServer is not null && options.Live == true)
+        {
+            throw new CheckpointException(ErrorCode.Usage, "--live copies memory into files of the images directory, not to a page server")
+            {
+                Operation = "dump",
+                Remedy = "Use pre-dump with --page-server ahead of the dump, or leave --live out.",
+            };
+        }
+
         if (options.AutoDedup && options.PreviousImages is null)
         {
             throw new CheckpointException(ErrorCode.Usage, "--auto-dedup only makes sense with --prev-images-dir")
@@ -55,9 +68,19 @@ internal static class OptionsMapper
             Sibling = given.Get(OptionCatalog.RestoreSibling),
             LeaveStopped = given.Get(OptionCatalog.LeaveStopped),
             Lazy = given.Get(OptionCatalog.Lazy),
+            LazyPages = given.Get(RemoteCatalog.LazyPages),
             PagerCommand = PagerCommand.Words,
             SkipFileRwxCheck = given.Get(OptionCatalog.SkipFileRwxCheck),
         };
+        if (options is { Lazy: true, LazyPages: true })
+        {
+            throw new CheckpointException(ErrorCode.Usage, "--lazy starts a pager of its own, --lazy-pages leaves memory to one that runs already")
+            {
+                Operation = "restore",
+                Remedy = "Give one of them.",
+            };
+        }
+
         if (options.Sibling && !options.Detached)
         {
             throw new CheckpointException(ErrorCode.Usage, "--restore-sibling only makes sense with --restore-detached")
@@ -70,12 +93,98 @@ internal static class OptionsMapper
         foreach (string argument in given.Get(OptionCatalog.InheritFd))
         {
             (string key, int fd) = ExternalResource.ParseInherited(argument);
-            RequireOpen(fd, argument);
+            RequireOpen(fd, "--inherit-fd " + argument);
             options.InheritFd[key] = fd;
         }
 
         FillCommon(options, given);
         return options;
+    }
+
+    /// <summary>The options of a page server.</summary>
+    public static PageServerOptions ToPageServer(Invocation given)
+    {
+        var options = new PageServerOptions
+        {
+            PreviousImages = given.Get(OptionCatalog.PreviousImages),
+            AutoDedup = given.Get(OptionCatalog.AutoDedup),
+            Sync = given.Get(OptionCatalog.Sync),
+            Serve = given.Get(RemoteCatalog.LazyPages),
+        };
+        FillRemote(options.Remote, given);
+        RequireStatusFd(given);
+        FillCommon(options, given);
+        return options;
+    }
+
+    /// <summary>The options of a lazy-pages daemon.</summary>
+    public static LazyPagesOptions ToLazyPages(Invocation given)
+    {
+        var options = new LazyPagesOptions();
+        if (given.Get(RemoteCatalog.PageServer)) options.PageServer = ToConnect(given, "lazy-pages");
+        RequireStatusFd(given);
+        FillCommon(options, given);
+        return options;
+    }
+
+    /// <summary>Where another engine is to be reached.</summary>
+    private static RemoteOptions ToConnect(Invocation given, string operation)
+    {
+        var remote = new RemoteOptions();
+        FillRemote(remote, given);
+        if (remote.Socket >= 0 || (remote.Address is not null && remote.Port != 0)) return remote;
+        throw new CheckpointException(ErrorCode.Usage, "--page-server needs to know where it is")
+        {
+            Operation = operation,
+            Remedy = "Give --address and --port (or a connection with --ps-socket).",
+        };
+    }
+
+    /// <summary>Where a dump serves the memory that it left in the processes.</summary>
+    private static RemoteOptions ToListen(Invocation given, DumpOptions options)
+    {
+        RequireStatusFd(given);
+        string? conflict = options.PageServer is not null ? "--page-server" : options.Live == true ? "--live" : options.TrackMemory ? "--track-mem" : null;
+        if (conflict is not null)
+        {
+            throw new CheckpointException(ErrorCode.Usage, $"--lazy-pages leaves memory where it is, and {conflict} does not go with that") { Operation = "dump", Remedy = "Leave one of them out." };
+        }
+
+        var remote = new RemoteOptions();
+        FillRemote(remote, given);
+        return remote;
+    }
+
+    private static void FillRemote(RemoteOptions remote, Invocation given)
+    {
+        remote.Address = given.Get(RemoteCatalog.Address);
+        remote.Port = given.Get(RemoteCatalog.Port);
+        remote.Socket = given.Get(RemoteCatalog.PsSocket);
+        if (remote.Socket >= 0) RequireOpen(remote.Socket, $"--ps-socket {remote.Socket}");
+        if (given.Get(RemoteCatalog.Tls)) remote.Tls = ToTls(given);
+    }
+
+    /// <summary>The files of a secure connection; the defaults are the peer's.</summary>
+    private static TlsOptions ToTls(Invocation given)
+    {
+        const string authority = "/etc/pki/CA/cacert.pem", revoked = "/etc/pki/CA/cacrl.pem";
+        // As seen from where the user is: later the work directory is the current one.
+        return new TlsOptions
+        {
+            Authority = Full(given.Get(RemoteCatalog.TlsAuthority)) ?? (File.Exists(authority) ? authority : null),
+            Revoked = Full(given.Get(RemoteCatalog.TlsRevoked)) ?? (File.Exists(revoked) ? revoked : null),
+            Certificate = Full(given.Get(RemoteCatalog.TlsCertificate)) ?? "/etc/pki/criu/cert.pem",
+            Key = Full(given.Get(RemoteCatalog.TlsKey)) ?? "/etc/pki/criu/private/key.pem",
+            VerifyName = !given.Get(RemoteCatalog.TlsNoCnVerify),
+        };
+
+        static string? Full(string? path) => path is null ? null : Path.GetFullPath(path);
+    }
+
+    private static void RequireStatusFd(Invocation given)
+    {
+        int fd = given.Get(RemoteCatalog.StatusFd);
+        if (fd >= 0) RequireOpen(fd, $"--status-fd {fd}");
     }
 
     /// <summary>The options of a look at CPU features.</summary>
@@ -113,7 +222,7 @@ internal static class OptionsMapper
         if (!Syscall.Quick(SyscallNumber.fcntl, fd, F_GETFD).Failed) return;
         throw new CheckpointException(ErrorCode.Usage, $"descriptor {fd} is not open")
         {
-            Object = "--inherit-fd " + argument,
+            Object = argument,
             Remedy = $"Open it for criu-pmem, for example with {fd}<FILE or {fd}>FILE behind the command.",
         };
     }

@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using CriuPmem.Kernel;
 
 namespace CriuPmem.Cli.Hooks;
@@ -116,32 +115,4 @@ internal sealed unsafe class ActionScripts(IReadOnlyList<string> scripts, int im
 
     private static string[] SearchPath() =>
         (Environment.GetEnvironmentVariable("PATH") ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").Split(':');
-
-    /// <summary>Zero-terminated strings outside the managed heap, freed together.</summary>
-    private sealed class NativeStrings : IDisposable
-    {
-        private readonly List<nint> _blocks = [];
-
-        public nint String(byte[] text)
-        {
-            nint block = (nint)NativeMemory.Alloc((nuint)text.Length);
-            _blocks.Add(block);
-            text.CopyTo(new Span<byte>((void*)block, text.Length));
-            return block;
-        }
-
-        public nint* Array(byte[][] texts)
-        {
-            var pointers = (nint*)NativeMemory.Alloc((nuint)((texts.Length + 1) * sizeof(nint)));
-            _blocks.Add((nint)pointers);
-            for (int i = 0; i < texts.Length; i++) pointers[i] = String(texts[i]);
-            pointers[texts.Length] = 0;
-            return pointers;
-        }
-
-        public void Dispose()
-        {
-            foreach (nint block in _blocks) NativeMemory.Free((void*)block);
-        }
-    }
 }

@@ -18,6 +18,12 @@ internal sealed record CommandSpec(string Name, string Help, string? Instead = n
     /// <summary>dedup.</summary>
     public static CommandSpec Dedup { get; } = new("dedup", "free the pages of earlier snapshots that the one in DIR of -D has saved anew");
 
+    /// <summary>page-server.</summary>
+    public static CommandSpec PageServer { get; } = new("page-server", "receive the memory of a dump from another machine");
+
+    /// <summary>lazy-pages.</summary>
+    public static CommandSpec LazyPages { get; } = new("lazy-pages", "fill the memory of a tree that is restored with --lazy-pages while it runs");
+
     /// <summary>check.</summary>
     public static CommandSpec Check { get; } = new("check", "tell whether this kernel has what dump and restore need");
 
@@ -36,9 +42,7 @@ internal sealed record CommandSpec(string Name, string Help, string? Instead = n
     /// <summary>Every command, those that are refused last.</summary>
     public static IReadOnlyList<CommandSpec> Every { get; } =
     [
-        Dump, Restore, Check, PreDump, Dedup, CpuInfoDump, CpuInfoCheck,
-        new("page-server", "receiving pages from another machine", "Write the images to a directory with dump -D, and copy that."),
-        new("lazy-pages", "serving memory on demand", "Use restore: it brings memory back before the program goes on."),
+        Dump, Restore, Check, PreDump, Dedup, PageServer, LazyPages, CpuInfoDump, CpuInfoCheck,
         new("service", "the RPC service", "Use dump and restore."),
         new("swrk", "the RPC worker", "Use dump and restore."),
         new("exec", "executing a system call in another process", "CRIU itself no longer offers it."),

@@ -9,20 +9,7 @@ internal static partial class OptionCatalog
     // A property of its own would be initialised before or after Every depending on the order of files: hence a method.
     private static OptionSpec[] NotBuilt =>
     [
-        Refused("page-server", "sending pages to a page server", Remote),
-        Refused("address", "the page server", Remote, ValueShape.Required),
-        Refused("port", "the page server", Remote, ValueShape.Required),
-        Refused("ps-socket", "the page server", Remote, ValueShape.Required),
-        Refused("daemon", "running in the background as a server", Remote),
-        Refused("status-fd", "telling a parent that a server is ready", Remote, ValueShape.Required),
-        Refused("tls", "encryption of page transfers", Remote),
-        Refused("tls-cacert", "encryption of page transfers", Remote, ValueShape.Required),
-        Refused("tls-cacrl", "encryption of page transfers", Remote, ValueShape.Required),
-        Refused("tls-cert", "encryption of page transfers", Remote, ValueShape.Required),
-        Refused("tls-key", "encryption of page transfers", Remote, ValueShape.Required),
-        Refused("tls-no-cn-verify", "encryption of page transfers", Remote),
         Refused("stream", "streaming images to another program", Remote),
-        Refused("lazy-pages", "restoring memory on demand", "Without it memory is brought back before the program goes on."),
         Refused("exec-cmd", "becoming another program after restore", "Use -d, and start the program afterwards."),
         Refused("tcp-established", "keeping established TCP connections", "Use --tcp-close to restore them closed."),
         Refused("skip-in-flight", "skipping half-open TCP connections", Containers),

@@ -100,7 +100,7 @@ internal static partial class OptionCatalog
 
     /// <summary>--pidfile.</summary>
     public static OptionSpec<string?> PidFile { get; } = Text(OptionGroup.Restore, "pidfile", "FILE",
-        "write the root process's pid to FILE, which must not exist yet");
+        "write the root process's pid (of a server: its own) to FILE, which must not exist yet");
 
     /// <summary>--inherit-fd.</summary>
     public static OptionSpec<string[]> InheritFd { get; } = Texts(OptionGroup.Restore, "inherit-fd", "fd[N]:RES",
@@ -309,6 +309,7 @@ internal static partial class OptionCatalog
     [
         ImagesDirectory, WorkDirectory, UsePmem, LeaveStopped, Timeout, ActionScript, Unprivileged,
         Tree, LeaveRunning, Live, LiveMode, TrackMemory, PreviousImages, AutoDedup, PreDumpMode, GhostLimit, Sync,
+        .. RemoteCatalog.All,
         RestoreDetached, RestoreSibling, Lazy, PidFile, InheritFd, SkipFileRwxCheck,
         ShellJob, External, ExtUnixSk, FileLocks, LinkRemap, TcpClose, FileValidation, CpuCapability,
         All, Extra, Experimental, Feature,
@@ -319,10 +320,10 @@ internal static partial class OptionCatalog
     /// <summary>Every option: those that work and those that are refused.</summary>
     public static IReadOnlyList<OptionSpec> Every { get; } = [.. Built, .. NotBuilt];
 
-    private static OptionSpec<bool> Flag(OptionGroup group, string name, char letter, string help) =>
+    internal static OptionSpec<bool> Flag(OptionGroup group, string name, char letter, string help) =>
         new() { Name = name, Short = letter, Group = group, Convert = Values.Flag, Help = help };
 
-    private static OptionSpec<string?> Text(OptionGroup group, string name, string valueName, string help, char letter = '\0') =>
+    internal static OptionSpec<string?> Text(OptionGroup group, string name, string valueName, string help, char letter = '\0') =>
         new()
         {
             Name = name,

@@ -15,6 +15,9 @@ internal enum OptionGroup
     /// <summary>Dump and restore: resources of the tree.</summary>
     Resources,
 
+    /// <summary>Memory that goes over the network.</summary>
+    Remote,
+
     /// <summary>Check only.</summary>
     Check,
 

@@ -35,6 +35,12 @@ internal static class Values
     public static string[] Inodes(IReadOnlyList<string> words) => [.. words.Where(word => word != "all").Select(word =>
         TryWhole(word, out _) ? word : throw new FormatException($"'{word}' is not an inode (a whole number, as in socket:[123])"))];
 
+    /// <summary>A TCP port.</summary>
+    public static int Port(IReadOnlyList<string> words) =>
+        TryWhole(words[^1], out long port) && port is >= 0 and <= ushort.MaxValue
+            ? (int)port
+            : throw new FormatException($"'{words[^1]}' is not a port (a whole number up to 65535)");
+
     /// <summary>A number of seconds.</summary>
     public static int Seconds(IReadOnlyList<string> words) =>
         TryWhole(words[^1], out long seconds) && seconds is >= 0 and <= int.MaxValue

@@ -11,15 +11,25 @@ internal static class HelpText
 
     private static readonly string[] CpuInfo = [CommandSpec.CpuInfoDump.Name, CommandSpec.CpuInfoCheck.Name];
 
+    private static readonly string[] Servers = [CommandSpec.PageServer.Name, CommandSpec.LazyPages.Name];
+
+    /// <summary>Of the options of dump and restore, those that a server has too.</summary>
+    private static readonly OptionSpec[] OfServers =
+    [
+        OptionCatalog.ImagesDirectory, OptionCatalog.WorkDirectory, OptionCatalog.ActionScript, OptionCatalog.PreviousImages, OptionCatalog.AutoDedup,
+        OptionCatalog.Sync, OptionCatalog.PidFile,
+    ];
+
     private static readonly (OptionGroup Group, string Title, string[] Commands)[] Groups =
     [
-        (OptionGroup.Snapshot, "Snapshot", ["dump", "restore", .. CpuInfo]),
-        (OptionGroup.Dump, "Dump", ["dump"]),
-        (OptionGroup.Restore, "Restore", ["restore"]),
+        (OptionGroup.Snapshot, "Snapshot", ["dump", "restore", .. Servers, .. CpuInfo]),
+        (OptionGroup.Dump, "Dump", ["dump", .. Servers]),
+        (OptionGroup.Restore, "Restore", ["restore", .. Servers]),
         (OptionGroup.Resources, "Resources of the tree (dump and restore)", ["dump", "restore", .. CpuInfo]),
+        (OptionGroup.Remote, "Memory over the network", ["dump", "restore", .. Servers]),
         (OptionGroup.Check, "Check", ["check"]),
-        (OptionGroup.Log, "Log and statistics", ["dump", "restore", "check", .. CpuInfo]),
-        (OptionGroup.General, "General", ["dump", "restore", "check", .. CpuInfo]),
+        (OptionGroup.Log, "Log and statistics", ["dump", "restore", "check", .. Servers, .. CpuInfo]),
+        (OptionGroup.General, "General", ["dump", "restore", "check", .. Servers, .. CpuInfo]),
     ];
 
     /// <summary>The help for one command, or for all when <paramref name="command"/> is null.</summary>
@@ -51,7 +61,12 @@ internal static class HelpText
     }
 
     /// <summary>CPU features have a directory, and nothing of a tree.</summary>
-    private static bool Matters(OptionSpec spec, string? only) => only is null || !CpuInfo.Contains(only) ||
+    private static bool Matters(OptionSpec spec, string? only) => only is null || (Servers.Contains(only) ? MattersToServer(spec) : MattersToOthers(spec, only));
+
+    private static bool MattersToServer(OptionSpec spec) =>
+        spec.Group is OptionGroup.Log or OptionGroup.General or OptionGroup.Remote ? spec != RemoteCatalog.PageServer && spec != OptionCatalog.DisplayStats : OfServers.Contains(spec);
+
+    private static bool MattersToOthers(OptionSpec spec, string only) => !CpuInfo.Contains(only) ||
         spec.Group is OptionGroup.Log or OptionGroup.General || spec == OptionCatalog.ImagesDirectory || spec == OptionCatalog.WorkDirectory ||
         (spec == OptionCatalog.CpuCapability && only == CommandSpec.CpuInfoCheck.Name);
 
@@ -63,6 +78,8 @@ internal static class HelpText
             Title(text, "Usage", colour);
             text.Append("  criu-pmem dump -t PID -D DIR [option ...]\n");
             text.Append("  criu-pmem restore -D DIR [option ...]\n");
+            text.Append("  criu-pmem page-server -D DIR --port PORT [option ...]\n");
+            text.Append("  criu-pmem lazy-pages -D DIR [--page-server --address ADDRESS --port PORT]\n");
             text.Append("  criu-pmem check [--all | --feature NAME]\n");
             text.Append("  criu-pmem cpuinfo dump|check -D DIR [--cpu-cap[=CAP]]\n");
             Title(text, "Commands", colour);
@@ -74,6 +91,8 @@ internal static class HelpText
         {
             "dump" => "criu-pmem dump saves a process tree to a directory and ends it (or leaves it running, with -R).",
             "restore" => "criu-pmem restore brings a saved process tree back, with its pids.",
+            "page-server" => "criu-pmem page-server receives the memory of one dump or pre-dump (--page-server) into a directory.",
+            "lazy-pages" => "criu-pmem lazy-pages fills the memory of one tree that is restored with --lazy-pages, while it runs.",
             "cpuinfo dump" => "criu-pmem cpuinfo dump writes the features of this CPU to cpuinfo.img.",
             "cpuinfo check" => "criu-pmem cpuinfo check tells whether what was saved with the CPU in cpuinfo.img can be restored on this one.",
             _ => "criu-pmem check tells whether this kernel has what dump and restore need.",
@@ -83,6 +102,8 @@ internal static class HelpText
         {
             "dump" => "  criu-pmem dump -t PID -D DIR [option ...]\n",
             "restore" => "  criu-pmem restore -D DIR [option ...]\n",
+            "page-server" => "  criu-pmem page-server -D DIR --port PORT [option ...]\n",
+            "lazy-pages" => "  criu-pmem lazy-pages -D DIR [--page-server --address ADDRESS --port PORT]\n",
             "cpuinfo dump" => "  criu-pmem cpuinfo dump -D DIR\n",
             "cpuinfo check" => "  criu-pmem cpuinfo check -D DIR [--cpu-cap[=CAP]]\n",
             _ => "  criu-pmem check [--all | --feature NAME]\n",

@@ -19,7 +19,7 @@ internal sealed class DumpContext : IDisposable
         Snapshot = snapshot;
         Files = new FileTable(this);
         Paths = new PathResolver(this);
-        SharedMemory = new SharedMemory(this);
+        SharedMemory = new SharedMemory();
         MemoryFiles = new MemoryFileInodes(this);
         Deleted = new DeletedFiles(this);
         Sockets = new SocketTable(this);

@@ -1,5 +1,6 @@
 using CriuPmem.Engine.Dump;
 using CriuPmem.Engine.Memory;
+using CriuPmem.Engine.Transfer;
 using CriuPmem.Images;
 using CriuPmem.Images.Messages;
 using CriuPmem.Remote;
@@ -21,7 +22,10 @@ public static class DumpJob
         var snapshot = new SnapshotWriter(options.ImagesDirectoryFd, options.ImagesDirectory);
         using EarlierSnapshot? earlier = EarlierSnapshot.Open(options);
         var ids = new PagesIds();
-        using var memory = new MemoryDump(snapshot, options.ImagesDirectory, ids);
+        IPageStore local = PageStores.Open(options, snapshot, ids, isContinued: options.TrackMemory);
+        using LazyDump? lazy = LazyDump.Open(options, ref local);
+        using IPageStore store = local;
+        using var memory = new MemoryDump(store);
         using IMemorySaver saver = Saver(options, snapshot, ids, memory, earlier);
         snapshot.Begin(options.Sync);
         DumpContext? context = null;
@@ -47,7 +51,7 @@ public static class DumpJob
             writer.SaveContents();
             long copied = watch.Lap();
             // What is left needs the tree no more, unless somebody acts at post-dump and counts on it standing still.
-            bool runsOn = options.FinalState == FinalState.Running && !options.TrackMemory && !options.HasHooks;
+            bool runsOn = options.FinalState == FinalState.Running && !options.TrackMemory && !options.HasHooks && lazy is null;
             if (runsOn) tree.Release(FinalState.Running);
             long released = watch.Lap();
             saver.Finish();
@@ -57,8 +61,10 @@ public static class DumpJob
             long frozen = observed + copied + released + (runsOn ? 0 : watch.Lap());
             options.Log.Info("dump", $"frozen for {frozen} us: observed in {observed} us, memory copied in {copied} us; freezing took {freezing} us");
             options.Log.Debug("dump", $"{GC.CollectionCount(0)} garbage collections, {GC.GetTotalAllocatedBytes() >> 10} KiB allocated");
-            WriteStatistics(options, saver, freezing, frozen, copied);
+            WriteStatistics(options, saver, freezing, frozen, copied, lazy?.Pages ?? 0);
             Hook(options, "post-dump", options.Pid);
+            if (lazy is not null) alone.Share(); // whoever fetches reads the images
+            lazy?.Serve();
             int threads = tree.Processes.Sum(process => process.Threads.Count);
             Interruption.Check();
             Interruption.Hold();
@@ -90,7 +96,7 @@ public static class DumpJob
         }
     }
 
-    private static void WriteStatistics(DumpOptions options, IMemorySaver saver, long freezing, long frozen, long copied)
+    private static void WriteStatistics(DumpOptions options, IMemorySaver saver, long freezing, long frozen, long copied, long lazyPages)
     {
         (long written, long inParent, long scanned) = saver.Pages;
         var stats = new DumpStatsEntry
@@ -102,7 +108,7 @@ public static class DumpJob
             PagesScanned = (ulong)scanned,
             PagesSkippedParent = (ulong)inParent,
             PagesWritten = (ulong)written,
-            PagesLazy = 0,
+            PagesLazy = (ulong)lazyPages,
         };
         Statistics.Write(options.WorkDirectoryFd, new StatsEntry { Dump = stats }, ImageKind.StatsDump);
     }
@@ -120,7 +126,7 @@ public static class DumpJob
     private static bool Live(DumpOptions options, EarlierSnapshot? earlier)
     {
         if (options.Live is { } wanted) return wanted;
-        if (options.FinalState != FinalState.Running || options.TrackMemory || earlier is not null) return false;
+        if (options.FinalState != FinalState.Running || options.TrackMemory || earlier is not null || options.PageServer is not null || options.Lazy is not null) return false;
         using ProcDirectory? root = ProcDirectory.TryOpen(options.Pid);
         return root?.Status() is { AnonymousKib: >= LiveMemory.WorthwhileBytes >> 10 };
     }

@@ -1,4 +1,5 @@
 using CriuPmem.Engine.Memory;
+using CriuPmem.Engine.Transfer;
 using CriuPmem.Images;
 using CriuPmem.Images.Messages;
 
@@ -78,7 +79,9 @@ internal sealed class EarlierSnapshot : IDisposable
     {
         if (process.Tracker is null) return null;
         using ImageReader? image = _reader.OpenIfPresent(ImageKind.Pagemap, process.Pid);
-        return image is null ? null : _chain.Resolve(ImageKind.Pagemap, process.Pid, Pagemap.Read(image));
+        if (image is not null) return _chain.Resolve(ImageKind.Pagemap, process.Pid, Pagemap.Read(image));
+        using ImageReader? sent = _reader.OpenIfPresent(ImageKind.SentPagemap, process.Pid);
+        return sent is null ? null : SentPagemap.Read(sent);
     }
 
     /// <inheritdoc />

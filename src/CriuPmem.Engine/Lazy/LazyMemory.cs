@@ -49,6 +49,43 @@ internal sealed class LazyMemory
         return memory.Later.Count > 0 ? memory : null;
     }
 
+    /// <summary>Looks at a process whose memory a lazy-pages daemon fills: all that the images mark so.</summary>
+    /// <exception cref="CheckpointException">The images mark pages of memory that cannot wait.</exception>
+    public static LazyMemory ForDaemon(RestoreProcess process, SavedPages pages)
+    {
+        var memory = new LazyMemory(process);
+        memory.Now.AddRange(pages.Runs.Where(static run => (run.Flags & PageFlags.Lazy) == 0));
+        List<(ulong Start, ulong End)> later = LazyRuns.Of(pages);
+        memory.LaterBytes = later.Sum(static run => (long)(run.End - run.Start));
+        int at = 0;
+        foreach (VmaEntry vma in process.Memory!.Vmas)
+        {
+            while (at < later.Count && later[at].End <= vma.Start) at++;
+            if (at == later.Count || later[at].Start >= vma.End) continue;
+            if (!MayWait(vma) && pages.Absent.Count == 0)
+            {
+                memory.ReadNow(pages, vma);
+                continue;
+            }
+
+            if (!MayWait(vma))
+            {
+                throw process.Fail(ErrorCode.ImageUnsupported, "the images leave pages of this mapping for later, whose kind cannot wait", "Restore without --lazy-pages", $"mapping {vma.Start:x}-{vma.End:x}");
+            }
+
+            memory.Mappings.Add((vma.Start, vma.End - vma.Start));
+        }
+
+        return memory;
+    }
+
+    /// <summary>The peer marks more as lazy than can wait here; its daemon bears that it is there.</summary>
+    private void ReadNow(SavedPages pages, VmaEntry vma)
+    {
+        Now.AddRange(pages.Slice(vma.Start, vma.End).Where(static run => (run.Flags & PageFlags.Lazy) != 0));
+        Now.Sort(static (a, b) => a.Start.CompareTo(b.Start));
+    }
+
     private void AddLater(SavedRun run)
     {
         Later.Add(run);

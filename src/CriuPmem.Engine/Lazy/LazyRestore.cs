@@ -10,11 +10,12 @@ namespace CriuPmem.Engine.Lazy;
 /// itself may touch missing pages on its behalf (read(2) into a buffer), which an unprivileged one may not serve. All
 /// children are born by then, so that no fork waits for the pager.
 /// </remarks>
-internal sealed class LazyRestore(RestoreContext context)
+internal sealed class LazyRestore(RestoreContext context) : IDisposable
 {
     private const ulong Features = Sys.UFFD_FEATURE_EVENT_FORK | Sys.UFFD_FEATURE_EVENT_REMAP | Sys.UFFD_FEATURE_EVENT_REMOVE | Sys.UFFD_FEATURE_EVENT_UNMAP;
 
     private readonly List<LazyMemory> _memories = [];
+    private LazyPagesClient? _daemon;
 
     /// <summary>Bytes that are left to the pager.</summary>
     public long Bytes => _memories.Sum(static memory => memory.LaterBytes);
@@ -27,6 +28,12 @@ internal sealed class LazyRestore(RestoreContext context)
     /// <exception cref="CheckpointException">The kernel refuses, or the pager did not start.</exception>
     public void Start(IEnumerable<RestoreProcess> live)
     {
+        if (context.Options.LazyPages)
+        {
+            HandOver();
+            return;
+        }
+
         if (_memories.Count == 0) return;
         var plan = new PagerPlan { LogFd = context.Log.Fd > 2 ? context.Log.Fd : -1, LogLevel = context.Log.Level };
         plan.Pids.AddRange(live.Select(static process => process.Pid));
@@ -50,6 +57,31 @@ internal sealed class LazyRestore(RestoreContext context)
         }
     }
 
+    /// <summary>Connects to the daemon, before anything is made.</summary>
+    public void Connect()
+    {
+        if (context.Options.LazyPages) _daemon = LazyPagesClient.Connect(context.Options.WorkDirectoryFd);
+    }
+
+    /// <summary>The tree is complete: a daemon may fill what nobody waits for.</summary>
+    public void Finish() => _daemon?.Finish();
+
+    /// <inheritdoc />
+    public void Dispose() => _daemon?.Dispose();
+
+    /// <summary>Hands every process to the daemon; it serves from then on.</summary>
+    private void HandOver()
+    {
+        foreach (RestoreProcess process in context.Processes.Where(static process => process.IsZombie)) _daemon!.SendZombie(process.Pid);
+        foreach (LazyMemory memory in _memories)
+        {
+            using var fd = new OwnedFd(Watch(memory));
+            _daemon!.Send(memory.Process.Pid, fd.Fd);
+        }
+
+        context.Log.Info("lazy", $"{Bytes >> 20} MiB of {_memories.Count} processes left to the lazy-pages daemon");
+    }
+
     private PagerRun[] Runs(LazyMemory memory, PagerPlan plan, Dictionary<PagesSource, int> files, List<int> owned)
     {
         SavedPages pages = context.PagesOf(memory.Process)!;
@@ -69,7 +101,7 @@ internal sealed class LazyRestore(RestoreContext context)
     }
 
     /// <summary>Has the process make a userfaultfd, takes it over, and registers the mappings.</summary>
-    private static int Watch(LazyMemory memory)
+    private int Watch(LazyMemory memory)
     {
         RestoreProcess process = memory.Process;
         var calls = new RemoteCalls(process.Space, process.Leader.Task);
@@ -102,6 +134,6 @@ internal sealed class LazyRestore(RestoreContext context)
         return fd.Value;
     }
 
-    private static CheckpointException Refused(RestoreProcess process, string cause, SysResult result) =>
-        process.Fail(ErrorCode.KernelFeature, $"{cause}: its memory cannot come back while it runs", "Restore without --lazy", errno: result.Errno);
+    private CheckpointException Refused(RestoreProcess process, string cause, SysResult result) =>
+        process.Fail(ErrorCode.KernelFeature, $"{cause}: its memory cannot come back while it runs", $"Restore without {(context.Options.LazyPages ? "--lazy-pages" : "--lazy")}", errno: result.Errno);
 }

@@ -7,12 +7,14 @@ namespace CriuPmem.Engine.Lazy;
 /// What remains: a thread that moves memory (mremap(2)) in the very moment in which another one forks may lead to a child
 /// that misses what was moved, since both events then wait in any order.
 /// </remarks>
-internal sealed unsafe class Pager(PagerPlan plan, EngineLog log)
+/// <param name="source">Where pages come from.</param>
+/// <param name="control">Tells of address spaces while it serves; null when all are added before.</param>
+/// <param name="log">Where it tells what it does.</param>
+internal sealed unsafe class Pager(IPagerSource source, IPagerControl? control, EngineLog log)
 {
-    private const ulong StepBytes = 2 << 20, FaultBytes = 64 << 10;
-    private const int MessagesPerTurn = 64, TurnsPerStep = 8, MaxRetries = 256;
+    private const int MessagesPerTurn = 64, TurnsPerStep = 8, MaxRetries = 256, IdleMs = 200;
+    private const int FirstSpace = 2; // among what is waited for, behind the guardian and whoever tells of spaces
 
-    private readonly PagerFiles _files = new(plan.Files);
     private readonly PagerGuardian _guardian = new();
     private readonly List<PagerSpace> _spaces = [];
     private readonly (PagerSpace Space, ulong Address)[] _retries = new (PagerSpace, ulong)[MaxRetries];
@@ -21,23 +23,36 @@ internal sealed unsafe class Pager(PagerPlan plan, EngineLog log)
     private bool _hasUnknown;
     private long _faults, _events;
 
+    /// <summary>Adds a process that ends if the pager dies.</summary>
+    public void Guard(int pid)
+    {
+        if (!_guardian.Watch(pid)) throw new CheckpointException(ErrorCode.Internal, "the tree has more processes than a lazy restore can guard");
+    }
+
+    /// <summary>Adds an address space.</summary>
+    /// <param name="userfaultfd">Its userfaultfd, which does not wait; it is closed by the pager.</param>
+    /// <param name="pid">A process in it; 0 when its number is not known.</param>
+    /// <param name="runs">What is to be filled, in address order.</param>
+    public void Add(int userfaultfd, int pid, IEnumerable<PagerRun> runs)
+    {
+        if (pid != 0) Guard(pid);
+        _spaces.Add(new PagerSpace(userfaultfd, new PagerFamily(_guardian, pid), runs));
+    }
+
     /// <summary>Serves until everything is there, or nobody needs it.</summary>
     /// <param name="ready">Called when it serves.</param>
     public void Run(Action ready)
     {
-        foreach (int pid in plan.Pids)
-        {
-            if (!_guardian.Watch(pid)) throw new CheckpointException(ErrorCode.Internal, "the tree has more processes than a lazy restore can guard");
-        }
-
-        foreach (PagerPlan.Space space in plan.Spaces) _spaces.Add(new PagerSpace(space.Fd, new PagerFamily(_guardian, space.Pid), space.Runs));
         _guardian.Start();
         ready();
         var watch = new StopwatchLap();
-        while (_spaces.Exists(static space => !space.IsDone))
+        bool mayStream = MayStream;
+        while (!mayStream || _spaces.Exists(static space => !space.IsDone))
         {
-            bool any = Serve();
-            if (!any || ++_turn % TurnsPerStep == 0) Stream();
+            bool any = Serve(mayStream ? 0 : IdleMs);
+            mayStream = MayStream;
+            if (mayStream && (!any || ++_turn % TurnsPerStep == 0)) Stream();
+            else if (!any) Interruption.Check();
         }
 
         _guardian.End();
@@ -45,16 +60,19 @@ internal sealed unsafe class Pager(PagerPlan plan, EngineLog log)
         log.Info("lazy", $"all memory is there after {watch.Total / 1000} ms, {_faults} faults and {_events} events answered");
     }
 
+    private bool MayStream => control?.MayStream ?? true;
+
     /// <summary>Answers what is waiting; false when nothing was.</summary>
-    private bool Serve()
+    private bool Serve(int patienceMs)
     {
         Retry();
-        int count = _spaces.Count + 1;
+        int count = _spaces.Count + FirstSpace;
         if (_polls.Length < count) _polls = new PagerGuardian.PollFd[count * 2];
         _polls[0] = new PagerGuardian.PollFd { Fd = _guardian.PidFd, Events = POLLIN };
-        for (int i = 1; i < count; i++) _polls[i] = new PagerGuardian.PollFd { Fd = _spaces[i - 1].Fd, Events = POLLIN };
+        _polls[1] = new PagerGuardian.PollFd { Fd = control?.Fd ?? -1, Events = POLLIN };
+        for (int i = FirstSpace; i < count; i++) _polls[i] = new PagerGuardian.PollFd { Fd = _spaces[i - FirstSpace].Fd, Events = POLLIN };
         int ready;
-        fixed (PagerGuardian.PollFd* first = _polls) ready = Syscall.Invoke(SyscallNumber.poll, (long)first, count, 0).Value;
+        fixed (PagerGuardian.PollFd* first = _polls) ready = Syscall.Invoke(SyscallNumber.poll, (long)first, count, _retryCount > 0 ? 0 : patienceMs).Value;
         if (ready <= 0) return false;
         if (_polls[0].Result != 0)
         {
@@ -62,12 +80,13 @@ internal sealed unsafe class Pager(PagerPlan plan, EngineLog log)
             _guardian.Start();
         }
 
-        for (int i = count - 1; i > 0; i--)
+        for (int i = count - 1; i >= FirstSpace; i--)
         {
-            if (_polls[i].Result != 0) Read(_spaces[i - 1]);
-            if (_spaces[i - 1].IsGone) Drop(i - 1);
+            if (_polls[i].Result != 0) Read(_spaces[i - FirstSpace]);
+            if (_spaces[i - FirstSpace].IsGone) Drop(i - FirstSpace);
         }
 
+        if (_polls[1].Result != 0) control!.Read(this);
         return true;
     }
 
@@ -122,11 +141,11 @@ internal sealed unsafe class Pager(PagerPlan plan, EngineLog log)
             return;
         }
 
-        ulong block = page & ~(FaultBytes - 1);
-        bool settled = _files.Fill(space, run.Part(page, block + FaultBytes), stopAtFilled: true, out ulong done);
+        ulong block = page & ~(source.FaultBytes - 1);
+        bool settled = source.Fill(space, run.Part(page, block + source.FaultBytes), stopAtFilled: true, out ulong done);
         if (!settled && done == 0) AnswerLater(space, page);
         else if (done == 0) Sys.UserfaultfdWake(space.Fd, page, PageSize); // somebody was faster
-        if (settled && !space.IsGone && run.Start < page && block < page) _files.Fill(space, run.Part(block, page), stopAtFilled: true, out _);
+        if (settled && !space.IsGone && run.Start < page && block < page) source.Fill(space, run.Part(block, page), stopAtFilled: true, out _);
     }
 
     /// <summary>Fills a page that was not saved: it is zero.</summary>
@@ -166,7 +185,7 @@ internal sealed unsafe class Pager(PagerPlan plan, EngineLog log)
             PagerSpace space = _spaces[index];
             if (!space.IsDone)
             {
-                bool settled = _files.Fill(space, space.Next(StepBytes), stopAtFilled: false, out ulong done);
+                bool settled = source.Fill(space, space.Next(source.StepBytes), stopAtFilled: false, out ulong done);
                 if (space.IsGone) Drop(index);
                 else space.Advance(done);
                 if (settled) return;

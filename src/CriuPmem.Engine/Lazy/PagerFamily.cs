@@ -8,11 +8,11 @@ internal sealed class PagerFamily
     private readonly List<int> _pids = [];
     private long _forks, _found;
 
-    /// <summary>Begins with the restored process, which the guardian knows.</summary>
+    /// <summary>Begins with the restored process, which the guardian knows; 0 when nobody knows its number.</summary>
     public PagerFamily(PagerGuardian guardian, int pid)
     {
         _guardian = guardian;
-        _pids.Add(pid);
+        if (pid != 0) _pids.Add(pid);
     }
 
     /// <summary>A child is there whose number is not known.</summary>
@@ -21,6 +21,7 @@ internal sealed class PagerFamily
     /// <summary>A process of the family has forked.</summary>
     public void Forked()
     {
+        if (_pids.Count == 0) return; // nobody here knows its number
         _forks++;
         FindChildren();
     }

@@ -40,6 +40,7 @@ internal sealed unsafe class PagerGuardian
     /// <summary>Adds a process that ends with the pager; false when there is no room.</summary>
     public bool Watch(int pid)
     {
+        if (_slots.ContainsKey(pid)) return true;
         int slot = Free();
         SysResult pidfd = slot < 0 ? default : Sys.PidfdOpen(pid);
         if (slot < 0) return false;

@@ -47,8 +47,8 @@ internal sealed unsafe class CopyWorker : IDisposable
         }
     }
 
-    /// <summary>Reads pieces, one behind the other, to <paramref name="to"/>.</summary>
-    private bool Fetch(CopyJob job, ReadOnlySpan<CopyPiece> pieces, byte* to)
+    /// <summary>Reads pieces, one behind the other, to <paramref name="to"/>; false when the job has failed.</summary>
+    internal bool Fetch(CopyJob job, ReadOnlySpan<CopyPiece> pieces, byte* to)
     {
         ulong* local = stackalloc ulong[2];
         while (!pieces.IsEmpty)

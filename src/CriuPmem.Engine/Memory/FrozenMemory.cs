@@ -38,7 +38,7 @@ internal sealed class FrozenMemory(DumpOptions options, MemoryDump memory, Earli
             Save(process, tree);
         }
 
-        _sharedPages = context.SharedMemory.Save(memory.Copier);
+        _sharedPages = context.SharedMemory.Save(memory.Store);
     }
 
     private bool IsTracking => options.TrackMemory && options.FinalState != FinalState.Killed;
@@ -47,7 +47,7 @@ internal sealed class FrozenMemory(DumpOptions options, MemoryDump memory, Earli
     {
         Interruption.Check();
         process.Tracker?.Recognize(process);
-        SavedPages? known = earlier?.PagesOf(process); // of who was tracked until now
+        SavedPages? known = memory.EarlierPages(earlier, process); // of who was tracked until now
         if (IsTracking) Track(tree, process);
         PagePlan plan = memory.Plan(process, known, protect: IsTracking);
         memory.Save(process, plan);
@@ -62,9 +62,7 @@ internal sealed class FrozenMemory(DumpOptions options, MemoryDump memory, Earli
     }
 
     /// <inheritdoc />
-    public void Finish()
-    {
-    }
+    public void Finish() => memory.Store.Finish();
 
     /// <inheritdoc />
     public void Dispose()

@@ -36,7 +36,7 @@ internal sealed class Inheritance
     /// <summary>Whether <paramref name="child"/> shares any page with its parent.</summary>
     public static bool Shares(RestoreContext context, RestoreProcess parent, RestoreProcess child)
     {
-        if (!CanInherit(parent, child)) return false;
+        if (context.Options.LazyPages || !CanInherit(parent, child)) return false; // a daemon fills every process by itself
         using PagesFile? theirs = PagesFile.TryOpen(context, parent);
         using PagesFile? own = PagesFile.TryOpen(context, child);
         if (theirs is null || own is null) return false;

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using CriuPmem.Engine.Dump;
+using CriuPmem.Engine.Transfer;
 using CriuPmem.Images;
 
 namespace CriuPmem.Engine.Memory;
@@ -86,7 +87,8 @@ internal sealed class LiveMemory(DumpOptions options, SnapshotWriter snapshot, P
             _final.Add((process, space, changes, copied));
         }
 
-        _sharedPages = context.SharedMemory.Save(_copier);
+        using var shared = new LocalPages(snapshot, options.ImagesDirectory, ids);
+        _sharedPages = context.SharedMemory.Save(shared);
     }
 
     /// <inheritdoc />

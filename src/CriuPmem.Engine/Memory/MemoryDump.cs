@@ -1,13 +1,14 @@
 using CriuPmem.Engine.Dump;
+using CriuPmem.Engine.Transfer;
 using CriuPmem.Images;
 
 namespace CriuPmem.Engine.Memory;
 
-/// <summary>Saves the pages of every process that are its own: pagemap-PID.img and pages-N.img.</summary>
-internal sealed class MemoryDump(SnapshotWriter snapshot, string directory, PagesIds ids) : IDisposable
+/// <summary>Saves the pages of every process that are its own.</summary>
+/// <param name="store">Where they go.</param>
+internal sealed class MemoryDump(IPageStore store) : IDisposable
 {
     private readonly PagePlanner _planner = new();
-    private readonly PageCopier _copier = new();
 
     /// <summary>Pages written.</summary>
     public long WrittenPages { get; private set; }
@@ -18,8 +19,12 @@ internal sealed class MemoryDump(SnapshotWriter snapshot, string directory, Page
     /// <summary>Pages looked at.</summary>
     public long ScannedPages => _planner.ScannedPages;
 
-    /// <summary>Copies pages of everything.</summary>
-    public PageCopier Copier => _copier;
+    /// <summary>Where pages go.</summary>
+    public IPageStore Store => store;
+
+    /// <summary>What an earlier snapshot has of a process, so that it need not be saved again; null when nothing.</summary>
+    public SavedPages? EarlierPages(EarlierSnapshot? earlier, DumpProcess process) =>
+        earlier?.PagesOf(process) is { } pages && store.Continues(process.Pid, pages) ? pages : null;
 
     /// <summary>Plans what is saved of a process; see <see cref="PagePlanner.Plan"/>.</summary>
     public PagePlan Plan(DumpProcess process, SavedPages? earlier = null, bool protect = false, bool running = false) => _planner.Plan(process, earlier, protect, running);
@@ -30,21 +35,10 @@ internal sealed class MemoryDump(SnapshotWriter snapshot, string directory, Page
     /// <param name="running">It runs meanwhile: pages that are gone become zeros, since nobody will ask for them.</param>
     public void Save(DumpProcess process, PagePlan plan, bool running = false)
     {
-        uint pagesId = ids.Next();
-        using (var pagemap = new PagemapWriter(snapshot, ImageKind.Pagemap, process.Pid, pagesId))
-        {
-            foreach (PageRun run in plan.Runs) pagemap.Add(run.Start, run.LengthBytes / PageSize, (PageFlags)run.Flags);
-        }
-
-        using var pages = new OwnedFd(snapshot.OpenRaw(ImageKind.Pages, pagesId, truncate: true));
-        WrittenPages += _copier.Copy(process, plan.Stored, pages.Fd, $"{directory}/{ImageKind.Pages.FileName(pagesId)}", running);
+        WrittenPages += store.Save(process, plan, running);
         ParentPages += plan.ParentPages;
     }
 
     /// <inheritdoc />
-    public void Dispose()
-    {
-        _planner.Dispose();
-        _copier.Dispose();
-    }
+    public void Dispose() => _planner.Dispose();
 }

@@ -145,7 +145,9 @@ internal sealed class MemoryRestore(RestoreContext context)
     {
         var filled = new HashSet<ulong>();
         int at = 0;
-        foreach (SavedRun run in pages?.Runs ?? [])
+        IEnumerable<(ulong Start, ulong End)> runs = pages is null ? [] : pages.Runs.Select(static run => (run.Start, run.End));
+        if (pages?.Absent.Count > 0) runs = runs.Concat(pages.Absent).Order();
+        foreach ((ulong Start, ulong End) run in runs)
         {
             while (at < memory.Vmas.Count && memory.Vmas[at].End <= run.Start) at++;
             for (int i = at; i < memory.Vmas.Count && memory.Vmas[i].Start < run.End; i++) filled.Add(memory.Vmas[i].Start);
@@ -198,9 +200,16 @@ internal sealed class MemoryRestore(RestoreContext context)
         }
     }
 
-    /// <summary>With --lazy leaves what can wait to the pager; returns what cannot.</summary>
+    /// <summary>With --lazy or --lazy-pages leaves what can wait to the pager; returns what cannot.</summary>
     private IReadOnlyList<SavedRun> LeaveToPager(RestoreProcess process, SavedPages pages)
     {
+        if (context.Options.LazyPages)
+        {
+            LazyMemory left = LazyMemory.ForDaemon(process, pages);
+            context.Lazy.Add(left);
+            return left.Now;
+        }
+
         if (!context.Options.Lazy || LazyMemory.Of(process, pages) is not { } memory) return pages.Runs;
         context.Lazy.Add(memory);
         return memory.Now;

@@ -34,7 +34,7 @@ internal sealed class PageCopier : IDisposable
         Work(new CopyJob(process, pieces, memory.Fd, CopySource.Process, -1, "memory of criu-pmem") { EndBytes = endBytes, Destination = destination }, endBytes);
     }
 
-    private static OwnedFd OpenMemory(DumpProcess process, bool running, bool carefully)
+    internal static OwnedFd OpenMemory(DumpProcess process, bool running, bool carefully)
     {
         if (!running && !carefully) return new OwnedFd(-1);
         SysResult opened = Sys.OpenAt(process.Proc.Fd, "mem", O_RDONLY);

@@ -16,7 +16,7 @@ internal sealed class PagePlan(List<VmaEntry> guards)
     public List<VmaEntry> Guards => guards;
 
     /// <summary>The runs whose contents go into the pages file, in its order.</summary>
-    public List<PageRun> Stored => _runs.FindAll(run => !run.InParent);
+    public List<PageRun> Stored => _runs.FindAll(run => (run.Flags & (uint)PageFlags.Present) != 0);
 
     /// <summary>Pages left to an earlier snapshot.</summary>
     public long ParentPages => _runs.Sum(run => run.InParent ? (long)(run.LengthBytes / PageSize) : 0);
@@ -38,6 +38,15 @@ internal sealed class PagePlan(List<VmaEntry> guards)
             if (from == run.End) return;
             at = Math.Min(earlier.Runs[i].End, run.End);
             _runs.Add(run with { Start = from, End = at, Flags = (uint)PageFlags.Parent });
+        }
+    }
+
+    /// <summary>Leaves the contents of pages that may come later where they are (dump --lazy-pages).</summary>
+    public void LeaveLazy()
+    {
+        for (int i = 0; i < _runs.Count; i++)
+        {
+            if ((_runs[i].Flags & (uint)PageFlags.Lazy) != 0) _runs[i] = _runs[i] with { Flags = (uint)PageFlags.Lazy };
         }
     }
 

@@ -100,8 +100,9 @@ internal sealed class PagePlanner : IDisposable
         if ((status & (VmaStatus.Vsyscall | VmaStatus.Vvar | VmaStatus.Vdso)) != 0) return 0;
         if ((status & VmaStatus.FilePrivate) != 0) return (uint)PageFlags.Present;
         if ((status & VmaStatus.AnonPrivate) == 0) return 0;
-        // Locked memory is populated by mlock and must not be left to a later fault.
-        return (uint)((vma.Flags & MAP_LOCKED) != 0 ? PageFlags.Present : PageFlags.Present | PageFlags.Lazy);
+        // Locked memory is populated by mlock and must not be left to a later fault; what a child gets wiped, nor: a pager
+        // cannot tell it from what a child has to have.
+        return (uint)((vma.Flags & MAP_LOCKED) != 0 || (vma.Madv & 1UL << MADV_WIPEONFORK) != 0 ? PageFlags.Present : PageFlags.Present | PageFlags.Lazy);
     }
 
     /// <summary>The page map flags of whatever is saved of a mapping; 0 when nothing is.</summary>

@@ -1,6 +1,6 @@
-using System.Globalization;
 using CriuPmem.Engine.Dump;
 using CriuPmem.Engine.Restore;
+using CriuPmem.Engine.Transfer;
 using CriuPmem.Images;
 
 namespace CriuPmem.Engine.Memory;
@@ -10,7 +10,7 @@ namespace CriuPmem.Engine.Memory;
 /// pagemap-shmem-ID.img and a pages file, whoever has it open or mapped.
 /// </summary>
 /// <remarks>Saved is what was ever written (lseek(2), SEEK_DATA); holes stay holes.</remarks>
-internal sealed unsafe class SharedMemory(DumpContext context)
+internal sealed unsafe class SharedMemory
 {
     private const int MaxWriteBytes = 1 << 30; // Linux writes at most 2 GiB - 4 KiB in one call
 
@@ -35,10 +35,10 @@ internal sealed unsafe class SharedMemory(DumpContext context)
     }
 
     /// <summary>Saves all contents; returns how many pages there were.</summary>
-    public long Save(PageCopier copier)
+    public long Save(IPageStore store)
     {
         long pages = 0;
-        foreach (Segment segment in _segments) pages += Save(segment, copier);
+        foreach (Segment segment in _segments) pages += Save(segment, store);
         return pages;
     }
 
@@ -91,19 +91,11 @@ internal sealed unsafe class SharedMemory(DumpContext context)
         }
     }
 
-    private long Save(Segment segment, PageCopier copier)
+    private static long Save(Segment segment, IPageStore store)
     {
         // Opened anew: a copy of the program's descriptor would share its position.
         using OwnedFd file = Sys.OpenOrThrow(segment.Process.Proc.Fd, segment.Link, O_RDONLY);
-        List<PageRun> runs = Runs(file.Fd, segment.What);
-        uint pagesId = context.PagesIds.Next();
-        using (var pagemap = new PagemapWriter(context.Snapshot, ImageKind.PagemapShmem, segment.Id, pagesId))
-        {
-            foreach (PageRun run in runs) pagemap.Add(run.Start, run.LengthBytes / PageSize, PageFlags.Present);
-        }
-
-        using var pages = new OwnedFd(context.Snapshot.OpenRaw(ImageKind.Pages, pagesId, truncate: true));
-        return copier.CopyFile(segment.Process, runs, file.Fd, pages.Fd, string.Create(CultureInfo.InvariantCulture, $"{context.Options.ImagesDirectory}/{ImageKind.Pages.FileName(pagesId)}"));
+        return store.SaveShared(segment.Process, segment.Id, Runs(file.Fd, segment.What), file.Fd);
     }
 
     private static List<PageRun> Runs(int fd, string what)

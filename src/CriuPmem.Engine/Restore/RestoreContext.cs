@@ -139,6 +139,7 @@ internal sealed class RestoreContext : IDisposable
     public void Dispose()
     {
         foreach (Action action in AtFailure) action();
+        Lazy.Dispose();
         Files.Dispose();
         MemoryFiles.Dispose();
         Remapped.Dispose();

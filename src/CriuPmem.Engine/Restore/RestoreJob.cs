@@ -1,3 +1,4 @@
+using CriuPmem.Engine.Lazy;
 using CriuPmem.Engine.Resources;
 using CriuPmem.Engine.Restore;
 using CriuPmem.Images;
@@ -23,7 +24,9 @@ public static class RestoreJob
         SnapshotValidator.Check(contents, options.ImagesDirectory);
         CpuInfo.Check(contents.Cpuinfo, options);
         using var context = new RestoreContext(options, reader, contents);
+        if (!options.LazyPages) LazyRuns.RequireNone(contents);
         RestoreTree.Plan(context);
+        context.Lazy.Connect();
         context.Files.OpenInherited();
         Hook(options, "pre-restore", 0);
         using var tree = new TreeBuilder(context);
@@ -34,6 +37,7 @@ public static class RestoreJob
         _ = options.OnHook("pre-resume", context.Root.Pid);
         Interruption.Check();
         Interruption.Hold();
+        context.Lazy.Finish();
         tree.Commit();
         if (context.Lazy.Bytes > 0) context.Log.Info("lazy", $"the tree runs after {watch.Total / 1000} ms");
         _ = options.OnHook("post-resume", context.Root.Pid);

@@ -84,7 +84,7 @@ public sealed class OptionTests
     }
 
     [Theory]
-    [InlineData("--lazy-pages")]
+    [InlineData("--weak-sysctls")]
     public void PeerOption_NotBuilt_IsRefusedInOneLine(string option)
     {
         Command command = EngineRun.Run("dump", "-t", "4194303", option);

@@ -1,0 +1,56 @@
+namespace CriuPmem.Engine.Lazy;
+
+/// <summary>A restore's side of <see cref="LazyPagesSocket"/>: hands its processes to a daemon.</summary>
+internal sealed class LazyPagesClient : IDisposable
+{
+    private readonly OwnedFd _socket;
+
+    private LazyPagesClient(OwnedFd socket) => _socket = socket;
+
+    /// <summary>Connects to the daemon that waits in the work directory.</summary>
+    /// <exception cref="CheckpointException">There is none.</exception>
+    public static LazyPagesClient Connect(int workDirectoryFd)
+    {
+        var socket = new OwnedFd((int)Sys.Socket(AF_UNIX, SOCK_STREAM).OrThrow("socket", LazyPagesSocket.Name));
+        SysResult connected = Sys.Connect(socket.Fd, LazyPagesSocket.Address(workDirectoryFd));
+        if (!connected.Failed) return new LazyPagesClient(socket);
+        socket.Dispose();
+        throw new CheckpointException(ErrorCode.NoConnection, "no lazy-pages daemon waits in the work directory")
+        {
+            Object = LazyPagesSocket.Name,
+            Errno = connected.Errno,
+            Remedy = "Start criu-pmem lazy-pages with the same -D and -W first; or restore with --lazy, which needs none.",
+        };
+    }
+
+    /// <summary>Hands over a process.</summary>
+    public void Send(int pid, int userfaultfd)
+    {
+        if (LazyPagesSocket.Send(_socket.Fd, pid, userfaultfd) is { Failed: true } failed) throw Ended(failed.Errno);
+    }
+
+    /// <summary>Tells of a process that has no memory.</summary>
+    public void SendZombie(int pid)
+    {
+        if (LazyPagesSocket.SendZombie(_socket.Fd, pid) is { Failed: true } failed) throw Ended(failed.Errno);
+    }
+
+    /// <summary>The tree is about to run: its memory may come.</summary>
+    /// <exception cref="CheckpointException">The daemon is gone, and with it the memory.</exception>
+    public void Finish()
+    {
+        const short gone = POLLERR | POLLHUP;
+        if ((Sys.Poll(_socket.Fd, POLLIN, 0) & gone) != 0) throw Ended(Errno.None);
+        if (Sys.Send(_socket.Fd, BitConverter.GetBytes(LazyPagesSocket.Finished), 0) is { Failed: true } failed) throw Ended(failed.Errno);
+    }
+
+    /// <inheritdoc />
+    public void Dispose() => _socket.Dispose();
+
+    private static CheckpointException Ended(Errno errno) => new(ErrorCode.ConnectionLost, "the lazy-pages daemon ended while the tree was restored")
+    {
+        Object = LazyPagesSocket.Name,
+        Errno = errno,
+        Remedy = "Its own message, and its log, tell why.",
+    };
+}

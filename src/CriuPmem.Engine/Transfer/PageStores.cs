@@ -1,0 +1,21 @@
+using CriuPmem.Engine.Memory;
+using CriuPmem.Images;
+
+namespace CriuPmem.Engine.Transfer;
+
+/// <summary>Chooses where the pages of a dump go.</summary>
+internal static class PageStores
+{
+    /// <summary>Opens the store; nothing is written yet, but a page server that does not answer refuses the dump here.</summary>
+    /// <param name="options">What the user asks for.</param>
+    /// <param name="snapshot">The images in the making.</param>
+    /// <param name="ids">Numbers pages files.</param>
+    /// <param name="isContinued">Another snapshot may continue this one, and will want to know what was sent.</param>
+    public static IPageStore Open(DumpOptions options, SnapshotWriter snapshot, PagesIds ids, bool isContinued)
+    {
+        if (options.PageServer is not { } server) return new LocalPages(snapshot, options.ImagesDirectory, ids);
+        ByteChannel channel = Endpoint.Connect(server, "page server");
+        options.Log.Info("page-server", $"pages go to {channel.Peer}");
+        return new ServerPages(channel, isContinued ? snapshot : null);
+    }
+}

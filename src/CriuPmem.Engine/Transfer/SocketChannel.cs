@@ -1,0 +1,53 @@
+namespace CriuPmem.Engine.Transfer;
+
+/// <summary>A connected stream socket.</summary>
+/// <param name="socket">The socket; it is closed with the channel.</param>
+/// <param name="peer">Whom it leads to.</param>
+internal sealed class SocketChannel(int socket, string peer) : ByteChannel(peer)
+{
+    private const int LookAtSignalsEveryMs = 200;
+
+    private int _socket = socket;
+
+    /// <inheritdoc />
+    public override int ReceiveSome(Span<byte> buffer)
+    {
+        while (true)
+        {
+            SysResult received = Sys.Receive(_socket, buffer, MSG_DONTWAIT);
+            if (!received.Failed) return received.Value;
+            Wait(received.Errno, POLLIN);
+        }
+    }
+
+    /// <inheritdoc />
+    public override void Send(ReadOnlySpan<byte> bytes)
+    {
+        while (!bytes.IsEmpty)
+        {
+            SysResult sent = Sys.Send(_socket, bytes, MSG_DONTWAIT);
+            if (sent.Failed) Wait(sent.Errno, POLLOUT);
+            else bytes = bytes[sent.Value..];
+        }
+    }
+
+    /// <summary>True when there is something to receive at once, an end too.</summary>
+    public bool HasInput => Sys.Poll(_socket, POLLIN, 0) != 0;
+
+    /// <summary>The socket, to be waited for.</summary>
+    public int Socket => _socket;
+
+    /// <inheritdoc />
+    public override void Dispose()
+    {
+        if (_socket >= 0) Sys.Close(_socket);
+        _socket = -1;
+    }
+
+    private void Wait(Errno errno, short events)
+    {
+        if (errno is not (Errno.EAGAIN or Errno.EINTR)) throw Cut(errno);
+        Sys.Poll(_socket, events, LookAtSignalsEveryMs);
+        Interruption.Check();
+    }
+}

@@ -1,4 +1,5 @@
 using CriuPmem.Engine.Dump;
+using CriuPmem.Engine.Transfer;
 using CriuPmem.Images;
 
 namespace CriuPmem.Engine.Memory;
@@ -43,7 +44,8 @@ internal sealed class TwinMemory(DumpOptions options, SnapshotWriter snapshot, P
             CopyNow(copy);
         }
 
-        _sharedPages = context.SharedMemory.Save(_copier);
+        using var shared = new LocalPages(snapshot, options.ImagesDirectory, ids);
+        _sharedPages = context.SharedMemory.Save(shared);
     }
 
     /// <inheritdoc />

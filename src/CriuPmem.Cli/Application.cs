@@ -28,6 +28,7 @@ internal static class Application
                 "dump" => DumpCommand.Run(given, reporter),
                 "pre-dump" => DumpCommand.Run(given, reporter, preDump: true),
                 "dedup" => DedupCommand.Run(given, reporter),
+                "decompress" => DecompressCommand.Run(given, reporter),
                 "restore" => RestoreCommand.Run(given, reporter),
                 "cpuinfo dump" or "cpuinfo check" => CpuInfoCommand.Run(given, reporter),
                 _ => CheckCommand.Run(given, reporter),

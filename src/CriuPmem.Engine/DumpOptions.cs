@@ -1,3 +1,5 @@
+using CriuPmem.Images;
+
 namespace CriuPmem.Engine;
 
 /// <summary>What to dump, and how.</summary>
@@ -20,6 +22,9 @@ public sealed class DumpOptions : CommonOptions
 
     /// <summary>Copy memory while the tree runs (--live, --no-live); null where that is worthwhile.</summary>
     public bool? Live { get; set; }
+
+    /// <summary>Compress the saved pages (--compress); null leaves them as they are.</summary>
+    public PageCompression? Compression { get; set; }
 
     /// <summary>Somebody acts at the hooks, and may count on the tree standing still at post-dump.</summary>
     public bool HasHooks { get; set; }

@@ -27,7 +27,8 @@ public static class PreDumpJob
         using EarlierSnapshot? earlier = EarlierSnapshot.Open(options);
         var snapshot = new SnapshotWriter(options.ImagesDirectoryFd, options.ImagesDirectory);
         snapshot.Begin(options.Sync);
-        using var memory = new MemoryDump(snapshot, options.ImagesDirectory, new PagesIds());
+        using var store = new PagesStore(snapshot, options, runsOn: false);
+        using var memory = new MemoryDump(store, new PagesIds());
         TrackingEntry? tracking = null;
         FrozenTree? tree = null;
         try
@@ -47,11 +48,12 @@ public static class PreDumpJob
             MemoryTracking.Pause(options);
             frozen += watch.Lap();
             foreach ((DumpProcess process, PagePlan plan) in plans) memory.Save(process, plan, running: true);
+            store.Finish(memory.Copier);
             long copied = watch.Lap();
             CheckAlive(tree.Root);
             Interruption.Check();
             tracking = TrackingHolder.Start(tree, owners);
-            snapshot.Commit(TreeWriter.Inventory(new SharedObjects().EngineIds, tracking), options.Sync);
+            snapshot.Commit(TreeWriter.Inventory(new SharedObjects().EngineIds, tracking, options.Compression is not null || earlier is { IsCompressed: true }), options.Sync);
             Interruption.Hold();
             snapshot.Keep()();
             if (options.AutoDedup) DedupJob.TryFreeEarlier(options.ImagesDirectoryFd, options.ImagesDirectory, options.Log);

@@ -7,8 +7,9 @@ namespace CriuPmem.SystemTests;
 /// <param name="LeaveRunning">The tree goes on after the dump.</param>
 /// <param name="PreDumps">Snapshots of the memory before, each of which the next one continues.</param>
 /// <param name="Lazy">Memory comes back while the restored tree runs.</param>
+/// <param name="Compress">How saved pages are compressed; null when they are not.</param>
 /// <param name="Live">The memory is copied while the tree runs; what was saved is restored when the tree is gone.</param>
-internal sealed record Direction(string Name, Engine Dumps, Engine Restores, bool LeaveRunning = false, int PreDumps = 0, bool Live = false, bool Lazy = false)
+internal sealed record Direction(string Name, Engine Dumps, Engine Restores, bool LeaveRunning = false, int PreDumps = 0, bool Live = false, bool Lazy = false, string? Compress = null)
 {
     public static IReadOnlyList<Direction> All { get; } =
     [
@@ -17,6 +18,9 @@ internal sealed record Direction(string Name, Engine Dumps, Engine Restores, boo
         new("ours-incremental", Engine.Ours, Engine.Ours, PreDumps: 3),
         new("ours-live", Engine.Ours, Engine.Ours, Live: true),
         new("ours-lazy", Engine.Ours, Engine.Ours, Lazy: true),
+        new("ours-compressed", Engine.Ours, Engine.Ours, Compress: "lz4"),
+        new("ours-compressed-incremental", Engine.Ours, Engine.Ours, PreDumps: 2, Compress: "zstd"),
+        new("ours-compressed-live", Engine.Ours, Engine.Ours, Live: true, Lazy: true, Compress: "zstd:1"),
         new("ours-to-peer", Engine.Ours, Engine.Peer),
         new("ours-incremental-to-peer", Engine.Ours, Engine.Peer, PreDumps: 2),
         new("peer-to-ours", Engine.Peer, Engine.Ours),
@@ -24,7 +28,7 @@ internal sealed record Direction(string Name, Engine Dumps, Engine Restores, boo
     ];
 
     /// <summary>The direction without what is special about this one: what is known of that holds here, too.</summary>
-    public string Plain => (PreDumps > 0, Live || Lazy, Restores == Engine.Peer) switch
+    public string Plain => (PreDumps > 0, Live || Lazy || Compress is not null, Restores == Engine.Peer) switch
     {
         (true, _, true) => "ours-to-peer",
         (true, _, _) or (_, true, _) => "ours",

@@ -17,6 +17,7 @@ internal static class OptionsMapper
             GhostLimitBytes = given.Get(OptionCatalog.GhostLimit),
             Sync = given.Get(OptionCatalog.Sync),
             Live = given.Get(OptionCatalog.Live),
+            Compression = given.Get(OptionCatalog.Compress),
             HasHooks = given.Get(OptionCatalog.ActionScript).Length > 0,
             TrackMemory = given.Get(OptionCatalog.TrackMemory),
             PreviousImages = given.Get(OptionCatalog.PreviousImages),

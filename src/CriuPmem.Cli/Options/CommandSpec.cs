@@ -18,6 +18,9 @@ internal sealed record CommandSpec(string Name, string Help, string? Instead = n
     /// <summary>dedup.</summary>
     public static CommandSpec Dedup { get; } = new("dedup", "free the pages of earlier snapshots that the one in DIR of -D has saved anew");
 
+    /// <summary>decompress.</summary>
+    public static CommandSpec Decompress { get; } = new("decompress", "decompress the snapshot in DIR of -D, and those that it continues, so that CRIU can restore it");
+
     /// <summary>check.</summary>
     public static CommandSpec Check { get; } = new("check", "tell whether this kernel has what dump and restore need");
 
@@ -36,7 +39,7 @@ internal sealed record CommandSpec(string Name, string Help, string? Instead = n
     /// <summary>Every command, those that are refused last.</summary>
     public static IReadOnlyList<CommandSpec> Every { get; } =
     [
-        Dump, Restore, Check, PreDump, Dedup, CpuInfoDump, CpuInfoCheck,
+        Dump, Restore, Check, PreDump, Dedup, Decompress, CpuInfoDump, CpuInfoCheck,
         new("page-server", "receiving pages from another machine", "Write the images to a directory with dump -D, and copy that."),
         new("lazy-pages", "serving memory on demand", "Use restore: it brings memory back before the program goes on."),
         new("service", "the RPC service", "Use dump and restore."),

@@ -1,4 +1,5 @@
 using CriuPmem.Engine;
+using CriuPmem.Images;
 
 namespace CriuPmem.Cli.Options;
 
@@ -40,6 +41,19 @@ internal static partial class OptionCatalog
         Group = OptionGroup.Dump,
         Convert = static words => Values.Flag(words),
         Help = "copy memory while the tree runs, and stand it still for the last of it only (with -R and more than 32 MiB by itself); --no-live does not",
+    };
+
+    /// <summary>-c, --compress.</summary>
+    public static OptionSpec<PageCompression?> Compress { get; } = new()
+    {
+        Name = "compress",
+        Short = 'c',
+        Shape = ValueShape.Optional,
+        ValueName = "METHOD",
+        Group = OptionGroup.Dump,
+        Convert = Values.Compression,
+        Help = "compress saved memory with METHOD, lz4 (default) or zstd, and with :LEVEL behind more or less of it (lz4:1 to 12, zstd:1 to 19); "
+            + "CRIU does not read that: see the command decompress",
     };
 
     /// <summary>--track-mem.</summary>
@@ -297,7 +311,7 @@ internal static partial class OptionCatalog
     public static IReadOnlyList<OptionSpec> Built { get; } =
     [
         ImagesDirectory, WorkDirectory, UsePmem, LeaveStopped, Timeout, ActionScript, Unprivileged,
-        Tree, LeaveRunning, Live, TrackMemory, PreviousImages, AutoDedup, PreDumpMode, GhostLimit, Sync,
+        Tree, LeaveRunning, Live, Compress, TrackMemory, PreviousImages, AutoDedup, PreDumpMode, GhostLimit, Sync,
         RestoreDetached, RestoreSibling, Lazy, PidFile, InheritFd, SkipFileRwxCheck,
         ShellJob, External, ExtUnixSk, FileLocks, LinkRemap, TcpClose, FileValidation, CpuCapability,
         All, Extra, Experimental, Feature,

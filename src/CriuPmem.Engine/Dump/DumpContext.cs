@@ -10,8 +10,9 @@ internal sealed class DumpContext : IDisposable
     private const int ManyThreads = 16; // from here on, a second thread gains more than it costs
 
     /// <summary>Creates the context of one dump.</summary>
-    public DumpContext(DumpOptions options, FrozenTree tree, SnapshotWriter snapshot, PagesIds pagesIds)
+    public DumpContext(DumpOptions options, FrozenTree tree, SnapshotWriter snapshot, PagesStore pages, PagesIds pagesIds)
     {
+        Pages = pages;
         PagesIds = pagesIds;
         Side = new SideThread(tree.Processes.Sum(static process => process.Threads.Count) >= ManyThreads);
         Options = options;
@@ -43,6 +44,9 @@ internal sealed class DumpContext : IDisposable
 
     /// <summary>The images in the making.</summary>
     public SnapshotWriter Snapshot { get; }
+
+    /// <summary>Where saved pages go.</summary>
+    public PagesStore Pages { get; }
 
     /// <summary>The open files.</summary>
     public FileTable Files { get; }

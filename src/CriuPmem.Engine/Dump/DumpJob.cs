@@ -21,8 +21,9 @@ public static class DumpJob
         var snapshot = new SnapshotWriter(options.ImagesDirectoryFd, options.ImagesDirectory);
         using EarlierSnapshot? earlier = EarlierSnapshot.Open(options);
         var ids = new PagesIds();
-        using var memory = new MemoryDump(snapshot, options.ImagesDirectory, ids);
-        using IMemorySaver saver = Live(options, earlier) ? new LiveMemory(options, snapshot, ids) : new FrozenMemory(options, memory, earlier);
+        using var store = new PagesStore(snapshot, options, runsOn: options.FinalState == FinalState.Running);
+        using var memory = new MemoryDump(store, ids);
+        using IMemorySaver saver = Live(options, earlier) ? new LiveMemory(options, snapshot, store, ids) : new FrozenMemory(options, memory, earlier);
         snapshot.Begin(options.Sync);
         DumpContext? context = null;
         TrackingEntry? tracking = null;
@@ -34,7 +35,7 @@ public static class DumpJob
             watch.Lap();
             using FrozenTree tree = FrozenTree.Freeze(options.Pid, options.TimeoutSeconds, options.Log);
             long freezing = watch.Lap();
-            context = new DumpContext(options, tree, snapshot, ids);
+            context = new DumpContext(options, tree, snapshot, store, ids);
             using SideThread side = context.Side; // ends before the tree is let go
             earlier?.TakeTrackers(tree, options.Log);
             var writer = new TreeWriter(context, saver);
@@ -51,9 +52,10 @@ public static class DumpJob
             if (runsOn) tree.Release(FinalState.Running);
             long released = watch.Lap();
             saver.Finish();
+            store.Finish(memory.Copier);
             writer.Write();
             if (options.TrackMemory && options.FinalState != FinalState.Killed) tracking = TrackingHolder.Start(tree, [.. tree.MemoryOwners.Where(process => process.Tracker is not null)]);
-            snapshot.Commit(writer.Inventory(tracking), options.Sync);
+            snapshot.Commit(writer.Inventory(tracking, earlier is { IsCompressed: true }), options.Sync);
             long frozen = observed + copied + released + (runsOn ? 0 : watch.Lap());
             options.Log.Info("dump", $"frozen for {frozen} us: observed in {observed} us, memory copied in {copied} us; freezing took {freezing} us");
             options.Log.Debug("dump", $"{GC.CollectionCount(0)} garbage collections, {GC.GetTotalAllocatedBytes() >> 10} KiB allocated");

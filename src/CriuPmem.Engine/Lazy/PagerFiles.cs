@@ -1,18 +1,20 @@
+using System.Globalization;
+using CriuPmem.Engine.Memory;
+
 namespace CriuPmem.Engine.Lazy;
 
 /// <summary>The pages files, mapped into the pager: on persistent memory pages are copied straight from it.</summary>
-internal sealed class PagerFiles
+internal sealed unsafe class PagerFiles
 {
-    private readonly ulong[] _maps;
+    private readonly PagesContents[] _contents;
+    private readonly bool[] _compressed;
 
     /// <summary>Maps them.</summary>
-    public PagerFiles(IReadOnlyList<(int Fd, ulong LengthBytes)> files)
+    public PagerFiles(IReadOnlyList<(int Fd, ulong LengthBytes, bool Compressed)> files)
     {
-        _maps = new ulong[files.Count];
-        for (int i = 0; i < _maps.Length; i++)
-        {
-            _maps[i] = (ulong)Sys.Mmap(0, files[i].LengthBytes, PROT_READ, MAP_SHARED, files[i].Fd, 0).OrThrow("mmap", "a pages file");
-        }
+        _compressed = [.. files.Select(static file => file.Compressed)];
+        _contents = [.. files.Select(static file => PagesContents.Open(
+            new OwnedFd(file.Fd), file.LengthBytes, file.Compressed, string.Create(CultureInfo.InvariantCulture, $"the pages file of descriptor {file.Fd}")))];
     }
 
     /// <summary>Fills pages.</summary>
@@ -21,15 +23,29 @@ internal sealed class PagerFiles
     /// <param name="stopAtFilled">End at a page that is there already, instead of passing it over.</param>
     /// <param name="done">The bytes that need no more work.</param>
     /// <returns>False when the address space is changing, and an event has to be read first.</returns>
+    /// <exception cref="CheckpointException">The pages are damaged.</exception>
     public bool Fill(PagerSpace space, PagerRun pages, bool stopAtFilled, out ulong done)
     {
-        ulong from = _maps[pages.File] + pages.Offset;
-        Sys.Madvise(from, pages.LengthBytes, MADV_POPULATE_READ); // else the copying fails once for each page of the file
-        bool single = false;
         for (done = 0; done < pages.LengthBytes;)
         {
-            ulong step = single ? PageSize : pages.LengthBytes - done;
-            SysResult result = Sys.UserfaultfdCopy(space.Fd, pages.Start + done, from + done, step, out ulong copied);
+            ulong from = (ulong)_contents[pages.File].At(pages.Offset + done, pages.LengthBytes - done, out ulong part);
+            if (!_compressed[pages.File]) Sys.Madvise(from, part, MADV_POPULATE_READ); // else the copying fails once for each page of the file
+            bool settled = Copy(space, pages.Start + done, from, part, stopAtFilled, out ulong copied, out bool ended);
+            done += copied;
+            if (!settled || ended) return settled;
+        }
+
+        return true;
+    }
+
+    private static bool Copy(PagerSpace space, ulong start, ulong from, ulong lengthBytes, bool stopAtFilled, out ulong done, out bool ended)
+    {
+        bool single = false;
+        ended = true;
+        for (done = 0; done < lengthBytes;)
+        {
+            ulong step = single ? PageSize : lengthBytes - done;
+            SysResult result = Sys.UserfaultfdCopy(space.Fd, start + done, from + done, step, out ulong copied);
             done += copied;
             switch (result.Errno)
             {
@@ -54,11 +70,12 @@ internal sealed class PagerFiles
                     space.IsGone = true;
                     return true;
                 default:
-                    result.OrThrow("ioctl(UFFDIO_COPY)", $"memory at {pages.Start + done:x}");
+                    result.OrThrow("ioctl(UFFDIO_COPY)", $"memory at {start + done:x}");
                     break;
             }
         }
 
+        ended = false;
         return true;
     }
 }

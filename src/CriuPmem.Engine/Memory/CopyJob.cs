@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using CriuPmem.Engine.Dump;
+using CriuPmem.Images;
 
 namespace CriuPmem.Engine.Memory;
 
@@ -25,6 +26,9 @@ internal sealed class CopyJob(DumpProcess process, List<CopyPiece> pieces, int s
 
     /// <summary>The pages file takes huge pages: workers copy straight into its extents.</summary>
     public bool IntoExtents { get; init; }
+
+    /// <summary>Takes the pages in place of the file; null when they are not compressed.</summary>
+    public CompressedPagesWriter? Compressed { get; init; }
 
     /// <summary>Why it failed; null while it has not.</summary>
     public CheckpointException? Failure { get; private set; }

@@ -15,7 +15,7 @@ namespace CriuPmem.Engine.Memory;
 /// given back on the way. A program that writes faster than it can be copied stands still longer: the rounds end when they
 /// gain nothing.
 /// </remarks>
-internal sealed class LiveMemory(DumpOptions options, SnapshotWriter snapshot, PagesIds ids) : IMemorySaver
+internal sealed class LiveMemory(DumpOptions options, SnapshotWriter snapshot, PagesStore store, PagesIds ids) : IMemorySaver
 {
     /// <summary>Trees with less memory than this are copied faster than they are tracked, in bytes.</summary>
     public const long WorthwhileBytes = 32 << 20;
@@ -42,7 +42,7 @@ internal sealed class LiveMemory(DumpOptions options, SnapshotWriter snapshot, P
             return;
         }
 
-        foreach (DumpProcess process in owners) _spaces.Add(Key(process), new Space(process.Tracker!, OpenWorkingFile()));
+        foreach (DumpProcess process in owners) _spaces.Add(Key(process), new Space(process.Tracker!, OpenWorkingFile(process)));
         tree.Release(FinalState.Running);
         long before = long.MaxValue;
         for (int round = 0; round < MaxRounds; round++)
@@ -61,7 +61,7 @@ internal sealed class LiveMemory(DumpOptions options, SnapshotWriter snapshot, P
         {
             if (!_spaces.TryGetValue(Key(process), out Space? space)) // born since
             {
-                space = new Space(null, OpenWorkingFile());
+                space = new Space(null, OpenWorkingFile(process));
                 _spaces.Add(Key(process), space);
             }
 
@@ -156,12 +156,14 @@ internal sealed class LiveMemory(DumpOptions options, SnapshotWriter snapshot, P
     private void PutInOrder(DumpProcess process, Space space)
     {
         uint pagesId = ids.Next();
-        using (var pagemap = new PagemapWriter(snapshot, ImageKind.Pagemap, process.Pid, pagesId))
+        using (PagemapWriter pagemap = store.NewMap(ImageKind.Pagemap, process.Pid, pagesId))
         {
             foreach (SavedRun run in space.Current!.Runs) pagemap.Add(run.Start, run.LengthBytes / PageSize, run.Flags);
         }
 
-        using var pages = new OwnedFd(snapshot.OpenRaw(ImageKind.Pages, pagesId, truncate: true));
+        long totalBytes = (long)space.Current.TotalBytes;
+        using CompressedPagesWriter? compressed = store.Compression is null ? null : store.Begin(pagesId, totalBytes);
+        using var pages = new OwnedFd(compressed is null ? snapshot.OpenRaw(ImageKind.Pages, pagesId, truncate: true) : -1);
         string name = $"{options.ImagesDirectory}/{ImageKind.Pages.FileName(pagesId)}";
         var pending = new List<PageRun>();
         long offset = 0, bytes = 0;
@@ -178,12 +180,13 @@ internal sealed class LiveMemory(DumpOptions options, SnapshotWriter snapshot, P
         }
 
         Flush();
+        if (compressed is not null) store.End(compressed, totalBytes);
         _writtenPages += offset / (long)PageSize;
 
         void Flush()
         {
             if (bytes == 0) return;
-            _copier.CopyFile(process, pending, space.File.Fd, pages.Fd, name, offset);
+            _copier.CopyFile(process, pending, space.File.Fd, pages.Fd, name, offset, compressed);
             foreach (PageRun part in pending) ImageFileCalls.PunchHole(space.File.Fd, (long)part.Start, (long)part.LengthBytes);
             pending.Clear();
             offset += bytes;
@@ -191,8 +194,10 @@ internal sealed class LiveMemory(DumpOptions options, SnapshotWriter snapshot, P
         }
     }
 
-    private OwnedFd OpenWorkingFile()
+    private OwnedFd OpenWorkingFile(DumpProcess process)
     {
+        // Who compresses has a slow or small store: the copy waits in memory, if there is room.
+        if (store.Compression is not null && PagesStore.TryMakeCopy((long)(process.Proc.Status()?.AnonymousKib ?? 0) << 10) is { } memory) return memory;
         SysResult opened = Sys.OpenAt(options.ImagesDirectoryFd, ".", O_TMPFILE_RDWR, 0x180);
         if (!opened.Failed) return new OwnedFd(opened.Value);
         throw new CheckpointException(ErrorCode.ImagesDirectory, "no working file can be made for a live snapshot")

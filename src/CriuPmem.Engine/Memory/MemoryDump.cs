@@ -3,8 +3,8 @@ using CriuPmem.Images;
 
 namespace CriuPmem.Engine.Memory;
 
-/// <summary>Saves the pages of every process that are its own: pagemap-PID.img and pages-N.img.</summary>
-internal sealed class MemoryDump(SnapshotWriter snapshot, string directory, PagesIds ids) : IDisposable
+/// <summary>Saves the pages of every process that are its own: pagemap-PID.img and a pages file.</summary>
+internal sealed class MemoryDump(PagesStore store, PagesIds ids) : IDisposable
 {
     private readonly PagePlanner _planner = new();
     private readonly PageCopier _copier = new();
@@ -31,13 +31,12 @@ internal sealed class MemoryDump(SnapshotWriter snapshot, string directory, Page
     public void Save(DumpProcess process, PagePlan plan, bool running = false)
     {
         uint pagesId = ids.Next();
-        using (var pagemap = new PagemapWriter(snapshot, ImageKind.Pagemap, process.Pid, pagesId))
+        using (PagemapWriter pagemap = store.NewMap(ImageKind.Pagemap, process.Pid, pagesId))
         {
             foreach (PageRun run in plan.Runs) pagemap.Add(run.Start, run.LengthBytes / PageSize, (PageFlags)run.Flags);
         }
 
-        using var pages = new OwnedFd(snapshot.OpenRaw(ImageKind.Pages, pagesId, truncate: true));
-        WrittenPages += _copier.Copy(process, plan.Stored, pages.Fd, $"{directory}/{ImageKind.Pages.FileName(pagesId)}", running);
+        WrittenPages += store.Save(_copier, process, plan.Stored, pagesId, running);
         ParentPages += plan.ParentPages;
     }
 

@@ -1,4 +1,3 @@
-using System.Globalization;
 using CriuPmem.Engine.Dump;
 using CriuPmem.Engine.Restore;
 using CriuPmem.Images;
@@ -59,27 +58,24 @@ internal sealed unsafe class SharedMemory(DumpContext context)
 
     private static long RestoreFrom(SavedPages pages, int file, int fd, long sizeBytes, string name)
     {
-        using var source = new OwnedFd(pages.Files[file].Open(out long lengthBytes));
-        if (lengthBytes == 0) return 0;
-        byte* start = (byte*)Sys.Mmap(0, (ulong)lengthBytes, PROT_READ, MAP_SHARED, source.Fd, 0).OrThrow("mmap", pages.Files[file].Name);
+        using PagesContents source = PagesContents.Open(pages.Files[file]);
         long restored = 0;
-        try
+        foreach (SavedRun run in pages.Runs)
         {
-            foreach (SavedRun run in pages.Runs)
+            if (run.File != file) continue;
+            // The last page may reach beyond the end of the object.
+            long inside = Math.Max(0, Math.Min((long)run.LengthBytes, sizeBytes - (long)run.Start));
+            for (ulong done = 0; done < (ulong)inside;)
             {
-                if (run.File != file) continue;
-                // The last page may reach beyond the end of the object.
-                long inside = Math.Min((long)run.LengthBytes, sizeBytes - (long)run.Start);
-                Write(fd, start + run.Offset, inside, (long)run.Start, name);
-                restored += Math.Max(0, inside);
+                byte* from = source.At(run.Offset + done, (ulong)inside - done, out ulong part);
+                Write(fd, from, (long)part, (long)(run.Start + done), name);
+                done += part;
             }
 
-            return restored;
+            restored += inside;
         }
-        finally
-        {
-            Sys.Munmap((ulong)start, (ulong)lengthBytes);
-        }
+
+        return restored;
     }
 
     private static void Write(int fd, byte* from, long bytes, long offset, string name)
@@ -97,13 +93,12 @@ internal sealed unsafe class SharedMemory(DumpContext context)
         using OwnedFd file = Sys.OpenOrThrow(segment.Process.Proc.Fd, segment.Link, O_RDONLY);
         List<PageRun> runs = Runs(file.Fd, segment.What);
         uint pagesId = context.PagesIds.Next();
-        using (var pagemap = new PagemapWriter(context.Snapshot, ImageKind.PagemapShmem, segment.Id, pagesId))
+        using (PagemapWriter pagemap = context.Pages.NewMap(ImageKind.PagemapShmem, segment.Id, pagesId))
         {
             foreach (PageRun run in runs) pagemap.Add(run.Start, run.LengthBytes / PageSize, PageFlags.Present);
         }
 
-        using var pages = new OwnedFd(context.Snapshot.OpenRaw(ImageKind.Pages, pagesId, truncate: true));
-        return copier.CopyFile(segment.Process, runs, file.Fd, pages.Fd, string.Create(CultureInfo.InvariantCulture, $"{context.Options.ImagesDirectory}/{ImageKind.Pages.FileName(pagesId)}"));
+        return context.Pages.SaveFile(copier, segment.Process, runs, file.Fd, pagesId);
     }
 
     private static List<PageRun> Runs(int fd, string what)

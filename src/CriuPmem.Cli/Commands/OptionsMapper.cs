@@ -36,6 +36,15 @@ internal static class OptionsMapper
             };
         }
 
+        if (given.Get(OptionCatalog.Stream) && (given.Command == CommandSpec.PreDump || options.PreviousImages is not null || options.TrackMemory))
+        {
+            throw new CheckpointException(ErrorCode.Usage, "a chain of snapshots cannot be streamed")
+            {
+                Operation = given.Command.Name,
+                Remedy = "Dump the whole at once with dump --stream, or leave --stream out.",
+            };
+        }
+
         if (options.Pid == 0)
         {
             throw new CheckpointException(ErrorCode.Usage, "no process is given") { Operation = "dump", Remedy = "Name the root of the tree with -t PID." };

@@ -21,7 +21,6 @@ internal static partial class OptionCatalog
         Refused("tls-cert", "encryption of page transfers", Remote, ValueShape.Required),
         Refused("tls-key", "encryption of page transfers", Remote, ValueShape.Required),
         Refused("tls-no-cn-verify", "encryption of page transfers", Remote),
-        Refused("stream", "streaming images to another program", Remote),
         Refused("lazy-pages", "restoring memory on demand", "Without it memory is brought back before the program goes on."),
         Refused("exec-cmd", "becoming another program after restore", "Use -d, and start the program afterwards."),
         Refused("tcp-established", "keeping established TCP connections", "Use --tcp-close to restore them closed."),

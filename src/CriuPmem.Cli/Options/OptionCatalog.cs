@@ -126,6 +126,10 @@ internal static partial class OptionCatalog
     public static OptionSpec<bool> UsePmem { get; } = Flag(OptionGroup.Snapshot, "use-pmem", '\0',
         "the images lie on persistent memory (a DAX file system, or a tmpfs that stands in for one)");
 
+    /// <summary>--stream.</summary>
+    public static OptionSpec<bool> Stream { get; } = Flag(OptionGroup.Snapshot, "stream", '\0',
+        "dump writes the snapshot to standard output, restore reads it from standard input; no images are left anywhere");
+
     /// <summary>-s.</summary>
     public static OptionSpec<bool> LeaveStopped { get; } = Flag(OptionGroup.Snapshot, "leave-stopped", 's',
         "leave the tree stopped afterwards");
@@ -310,7 +314,7 @@ internal static partial class OptionCatalog
     /// <summary>The options that work, in the order of the help.</summary>
     public static IReadOnlyList<OptionSpec> Built { get; } =
     [
-        ImagesDirectory, WorkDirectory, UsePmem, LeaveStopped, Timeout, ActionScript, Unprivileged,
+        ImagesDirectory, WorkDirectory, Stream, UsePmem, LeaveStopped, Timeout, ActionScript, Unprivileged,
         Tree, LeaveRunning, Live, Compress, TrackMemory, PreviousImages, AutoDedup, PreDumpMode, GhostLimit, Sync,
         RestoreDetached, RestoreSibling, Lazy, PidFile, InheritFd, SkipFileRwxCheck,
         ShellJob, External, ExtUnixSk, FileLocks, LinkRemap, TcpClose, FileValidation, CpuCapability,

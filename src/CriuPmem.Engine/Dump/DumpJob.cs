@@ -56,6 +56,7 @@ public static class DumpJob
             writer.Write();
             if (options.TrackMemory && options.FinalState != FinalState.Killed) tracking = TrackingHolder.Start(tree, [.. tree.MemoryOwners.Where(process => process.Tracker is not null)]);
             snapshot.Commit(writer.Inventory(tracking, earlier is { IsCompressed: true }), options.Sync);
+            SnapshotSender? stream = Send(options);
             long frozen = observed + copied + released + (runsOn ? 0 : watch.Lap());
             options.Log.Info("dump", $"frozen for {frozen} us: observed in {observed} us, memory copied in {copied} us; freezing took {freezing} us");
             options.Log.Debug("dump", $"{GC.CollectionCount(0)} garbage collections, {GC.GetTotalAllocatedBytes() >> 10} KiB allocated");
@@ -63,6 +64,7 @@ public static class DumpJob
             Hook(options, "post-dump", options.Pid);
             int threads = tree.Processes.Sum(process => process.Threads.Count);
             Interruption.Check();
+            stream?.End();
             Interruption.Hold();
             Action removeReplaced = snapshot.Keep(); // from here on the images may be all that is left of the tree
             tree.Release(options.FinalState);
@@ -90,6 +92,16 @@ public static class DumpJob
         {
             context?.Dispose();
         }
+    }
+
+    /// <summary>Sends the images; without the end mark, which comes when nothing can fail any more, they are no snapshot.</summary>
+    private static SnapshotSender? Send(DumpOptions options)
+    {
+        if (options.StreamFd < 0) return null;
+        var stream = new SnapshotSender(options.StreamFd);
+        stream.SendFiles(new SnapshotReader(options.ImagesDirectoryFd, options.ImagesDirectory));
+        options.Log.Info("stream", $"{stream.SentBytes >> 10} KiB sent");
+        return stream;
     }
 
     private static void WriteStatistics(DumpOptions options, IMemorySaver saver, long freezing, long frozen, long copied)

@@ -29,6 +29,7 @@ internal static class Application
                 "pre-dump" => DumpCommand.Run(given, reporter, preDump: true),
                 "dedup" => DedupCommand.Run(given, reporter),
                 "decompress" => DecompressCommand.Run(given, reporter),
+                "estimate" => EstimateCommand.Run(given, reporter),
                 "restore" => RestoreCommand.Run(given, reporter),
                 "cpuinfo dump" or "cpuinfo check" => CpuInfoCommand.Run(given, reporter),
                 _ => CheckCommand.Run(given, reporter),

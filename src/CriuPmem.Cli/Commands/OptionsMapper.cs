@@ -87,6 +87,25 @@ internal static class OptionsMapper
         return options;
     }
 
+    /// <summary>The options of an estimate.</summary>
+    /// <exception cref="CheckpointException">No process is given.</exception>
+    public static EstimateOptions ToEstimate(Invocation given)
+    {
+        var options = new EstimateOptions
+        {
+            Pid = given.Get(OptionCatalog.Tree),
+            GhostLimitBytes = given.Get(OptionCatalog.GhostLimit),
+            Sync = given.Get(OptionCatalog.Sync),
+        };
+        if (options.Pid == 0)
+        {
+            throw new CheckpointException(ErrorCode.Usage, "no process is given") { Operation = "estimate", Remedy = "Name the root of the tree with -t PID." };
+        }
+
+        FillCommon(options, given);
+        return options;
+    }
+
     /// <summary>The options of a look at CPU features.</summary>
     public static CpuInfoOptions ToCpuInfo(Invocation given)
     {

@@ -21,6 +21,9 @@ internal sealed record CommandSpec(string Name, string Help, string? Instead = n
     /// <summary>decompress.</summary>
     public static CommandSpec Decompress { get; } = new("decompress", "decompress the snapshot in DIR of -D, and those that it continues, so that CRIU can restore it");
 
+    /// <summary>estimate.</summary>
+    public static CommandSpec Estimate { get; } = new("estimate", "tell how large a snapshot of a running tree would be, and how long dump and restore would take; it is not stopped");
+
     /// <summary>check.</summary>
     public static CommandSpec Check { get; } = new("check", "tell whether this kernel has what dump and restore need");
 
@@ -39,7 +42,7 @@ internal sealed record CommandSpec(string Name, string Help, string? Instead = n
     /// <summary>Every command, those that are refused last.</summary>
     public static IReadOnlyList<CommandSpec> Every { get; } =
     [
-        Dump, Restore, Check, PreDump, Dedup, Decompress, CpuInfoDump, CpuInfoCheck,
+        Dump, Restore, Check, PreDump, Dedup, Decompress, Estimate, CpuInfoDump, CpuInfoCheck,
         new("page-server", "receiving pages from another machine", "Write the images to a directory with dump -D, and copy that."),
         new("lazy-pages", "serving memory on demand", "Use restore: it brings memory back before the program goes on."),
         new("service", "the RPC service", "Use dump and restore."),

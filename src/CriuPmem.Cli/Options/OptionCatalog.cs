@@ -227,6 +227,10 @@ internal static partial class OptionCatalog
             + "one out (default fpu,ins; without CAP: all)",
     };
 
+    /// <summary>--json.</summary>
+    public static OptionSpec<bool> Json { get; } = Flag(OptionGroup.Check, "json", '\0',
+        "estimate prints one JSON object; sizes in bytes, times in microseconds");
+
     /// <summary>--all.</summary>
     public static OptionSpec<bool> All { get; } = Flag(OptionGroup.Check, "all", '\0', "the same as --extra --experimental");
 
@@ -318,7 +322,7 @@ internal static partial class OptionCatalog
         Tree, LeaveRunning, Live, Compress, TrackMemory, PreviousImages, AutoDedup, PreDumpMode, GhostLimit, Sync,
         RestoreDetached, RestoreSibling, Lazy, PidFile, InheritFd, SkipFileRwxCheck,
         ShellJob, External, ExtUnixSk, FileLocks, LinkRemap, TcpClose, FileValidation, CpuCapability,
-        All, Extra, Experimental, Feature,
+        All, Extra, Experimental, Feature, Json,
         LogFile, Verbosity, LogPid, DisplayStats,
         Config, NoDefaultConfig, Close, Help, Version,
     ];

@@ -11,15 +11,24 @@ internal static class HelpText
 
     private static readonly string[] CpuInfo = [CommandSpec.CpuInfoDump.Name, CommandSpec.CpuInfoCheck.Name];
 
+    // Commands that have a few options only, besides those of log and configuration.
+    private static readonly (string Command, string[] Options)[] Few =
+    [
+        (CommandSpec.CpuInfoDump.Name, ["images-dir", "work-dir"]),
+        (CommandSpec.CpuInfoCheck.Name, ["images-dir", "work-dir", "cpu-cap"]),
+        (CommandSpec.Decompress.Name, ["images-dir", "work-dir"]),
+        (CommandSpec.Estimate.Name, ["images-dir", "work-dir", "tree", "ghost-limit", "sync", "json"]),
+    ];
+
     private static readonly (OptionGroup Group, string Title, string[] Commands)[] Groups =
     [
-        (OptionGroup.Snapshot, "Snapshot", ["dump", "restore", .. CpuInfo]),
-        (OptionGroup.Dump, "Dump", ["dump"]),
+        (OptionGroup.Snapshot, "Snapshot", ["dump", "restore", "decompress", "estimate", .. CpuInfo]),
+        (OptionGroup.Dump, "Dump", ["dump", "estimate"]),
         (OptionGroup.Restore, "Restore", ["restore"]),
         (OptionGroup.Resources, "Resources of the tree (dump and restore)", ["dump", "restore", .. CpuInfo]),
-        (OptionGroup.Check, "Check", ["check"]),
-        (OptionGroup.Log, "Log and statistics", ["dump", "restore", "check", .. CpuInfo]),
-        (OptionGroup.General, "General", ["dump", "restore", "check", .. CpuInfo]),
+        (OptionGroup.Check, "Check and estimate", ["check", "estimate"]),
+        (OptionGroup.Log, "Log and statistics", ["dump", "restore", "check", "decompress", "estimate", .. CpuInfo]),
+        (OptionGroup.General, "General", ["dump", "restore", "check", "decompress", "estimate", .. CpuInfo]),
     ];
 
     /// <summary>The help for one command, or for all when <paramref name="command"/> is null.</summary>
@@ -50,10 +59,12 @@ internal static class HelpText
         return text.Append("\ncriu-pmem --help tells all options, criu-pmem COMMAND --help those of one command.\n").ToString();
     }
 
-    /// <summary>CPU features have a directory, and nothing of a tree.</summary>
-    private static bool Matters(OptionSpec spec, string? only) => only is null || !CpuInfo.Contains(only) ||
-        spec.Group is OptionGroup.Log or OptionGroup.General || spec == OptionCatalog.ImagesDirectory || spec == OptionCatalog.WorkDirectory ||
-        (spec == OptionCatalog.CpuCapability && only == CommandSpec.CpuInfoCheck.Name);
+    private static bool Matters(OptionSpec spec, string? only)
+    {
+        string[]? few = Array.Find(Few, entry => entry.Command == only).Options;
+        bool isCheck = only == CommandSpec.Check.Name;
+        return few is null ? !isCheck || spec != OptionCatalog.Json : spec.Group is OptionGroup.Log or OptionGroup.General || few.Contains(spec.Name);
+    }
 
     private static void WriteUsage(StringBuilder text, string? only, bool colour)
     {

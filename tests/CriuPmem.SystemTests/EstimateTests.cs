@@ -15,6 +15,7 @@ public sealed class EstimateTests
     [InlineData("mem_file_private")]
     [InlineData("threads_basic")]
     [InlineData("tree_shapes")]
+    [InlineData("tree_clone_vm")]
     [InlineData("fd_many")]
     [InlineData("fd_deleted")]
     public void Size_IsWithinAQuarter(string workload)

@@ -26,6 +26,9 @@ public sealed class DumpOptions : CommonOptions
     /// <summary>Compress the saved pages (--compress); null leaves them as they are.</summary>
     public PageCompression? Compression { get; set; }
 
+    /// <summary>Store pages that fork relatives have in common once (--dedup-pages).</summary>
+    public bool DedupPages { get; set; }
+
     /// <summary>Where the images are sent to when they are complete, before the tree is ended (--stream); -1 for nowhere.</summary>
     public int StreamFd { get; set; } = -1;
 

@@ -22,6 +22,7 @@ internal static class OptionsMapper
             TrackMemory = given.Get(OptionCatalog.TrackMemory),
             PreviousImages = given.Get(OptionCatalog.PreviousImages),
             AutoDedup = given.Get(OptionCatalog.AutoDedup),
+            DedupPages = given.Get(OptionCatalog.DedupPages),
             ExternalUnixSockets = given.Has(OptionCatalog.ExtUnixSk),
             FinalState = given.Get(OptionCatalog.LeaveRunning) ? FinalState.Running
                 : given.Get(OptionCatalog.LeaveStopped) ? FinalState.Stopped
@@ -42,6 +43,15 @@ internal static class OptionsMapper
             {
                 Operation = given.Command.Name,
                 Remedy = "Dump the whole at once with dump --stream, or leave --stream out.",
+            };
+        }
+
+        if (options.DedupPages && (given.Command == CommandSpec.PreDump || options.PreviousImages is not null || options.TrackMemory || options.Live == true || given.Get(OptionCatalog.Stream)))
+        {
+            throw new CheckpointException(ErrorCode.Usage, "--dedup-pages is for a whole dump of a tree that stands still, into a directory")
+            {
+                Operation = given.Command.Name,
+                Remedy = "Leave --dedup-pages out, or pre-dump, --prev-images-dir, --track-mem, --live and --stream.",
             };
         }
 

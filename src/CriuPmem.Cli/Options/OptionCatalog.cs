@@ -68,6 +68,10 @@ internal static partial class OptionCatalog
     public static OptionSpec<bool> AutoDedup { get; } = Flag(OptionGroup.Dump, "auto-dedup", '\0',
         "free the pages of earlier snapshots that are saved anew");
 
+    /// <summary>--dedup-pages.</summary>
+    public static OptionSpec<bool> DedupPages { get; } = Flag(OptionGroup.Dump, "dedup-pages", '\0',
+        "store pages that processes share since a fork once for all of them");
+
     /// <summary>--pre-dump-mode.</summary>
     public static OptionSpec<string?> PreDumpMode { get; } = new()
     {
@@ -319,7 +323,7 @@ internal static partial class OptionCatalog
     public static IReadOnlyList<OptionSpec> Built { get; } =
     [
         ImagesDirectory, WorkDirectory, Stream, UsePmem, LeaveStopped, Timeout, ActionScript, Unprivileged,
-        Tree, LeaveRunning, Live, Compress, TrackMemory, PreviousImages, AutoDedup, PreDumpMode, GhostLimit, Sync,
+        Tree, LeaveRunning, Live, Compress, TrackMemory, PreviousImages, AutoDedup, DedupPages, PreDumpMode, GhostLimit, Sync,
         RestoreDetached, RestoreSibling, Lazy, PidFile, InheritFd, SkipFileRwxCheck,
         ShellJob, External, ExtUnixSk, FileLocks, LinkRemap, TcpClose, FileValidation, CpuCapability,
         All, Extra, Experimental, Feature, Json,

@@ -23,7 +23,7 @@ public static class DumpJob
         var ids = new PagesIds();
         using var store = new PagesStore(snapshot, options, runsOn: options.FinalState == FinalState.Running);
         using var memory = new MemoryDump(store, ids);
-        using IMemorySaver saver = Live(options, earlier) ? new LiveMemory(options, snapshot, store, ids) : new FrozenMemory(options, memory, earlier);
+        using IMemorySaver saver = Live(options, earlier) ? new LiveMemory(options, snapshot, store, ids) : new FrozenMemory(options, snapshot, memory, earlier);
         snapshot.Begin(options.Sync);
         DumpContext? context = null;
         TrackingEntry? tracking = null;
@@ -124,6 +124,7 @@ public static class DumpJob
     /// <summary>Whether memory is copied while the tree runs: as the user says, else where it goes on running and has some.</summary>
     private static bool Live(DumpOptions options, EarlierSnapshot? earlier)
     {
+        if (options.DedupPages) return false; // what is in common can be told while the tree stands still
         if (options.Live is { } wanted) return wanted;
         if (options.FinalState != FinalState.Running || options.TrackMemory || earlier is not null) return false;
         using ProcDirectory? root = ProcDirectory.TryOpen(options.Pid);

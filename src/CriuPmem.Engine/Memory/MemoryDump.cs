@@ -40,6 +40,21 @@ internal sealed class MemoryDump(PagesStore store, PagesIds ids) : IDisposable
         ParentPages += plan.ParentPages;
     }
 
+    /// <summary>Saves the pages that a group of processes has in common, in the snapshot before.</summary>
+    /// <param name="common">That snapshot's pages.</param>
+    /// <param name="group">The processes.</param>
+    /// <param name="pagesId">The number of the pages file there.</param>
+    public void SaveCommon(PagesStore common, CommonPages.Group group, uint pagesId)
+    {
+        foreach ((DumpProcess process, _) in group.Members)
+        {
+            using PagemapWriter pagemap = common.NewMap(ImageKind.Pagemap, process.Pid, pagesId);
+            foreach (PageRun run in group.Stored) pagemap.Add(run.Start, run.LengthBytes / PageSize, (PageFlags)run.Flags);
+        }
+
+        WrittenPages += common.Save(_copier, group.Source, group.Stored, pagesId);
+    }
+
     /// <inheritdoc />
     public void Dispose()
     {

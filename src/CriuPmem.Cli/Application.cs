@@ -33,6 +33,8 @@ internal static class Application
                 "page-server" => PageServerCommand.Run(given, reporter, count),
                 "lazy-pages" => LazyPagesCommand.Run(given, reporter, count),
                 "dedup" => DedupCommand.Run(given, reporter),
+                "decompress" => DecompressCommand.Run(given, reporter),
+                "estimate" => EstimateCommand.Run(given, reporter),
                 "restore" => RestoreCommand.Run(given, reporter),
                 "cpuinfo dump" or "cpuinfo check" => CpuInfoCommand.Run(given, reporter),
                 _ => CheckCommand.Run(given, reporter),

@@ -81,6 +81,7 @@ public static class DedupJob
                 {
                     SavedRun run = earlier.Runs[i];
                     ulong from = Math.Max(start, run.Start), to = Math.Min(end, run.End);
+                    if (earlier.Files[run.File].Compressed) continue; // its blocks hold other pages, too
                     Punch(earlier, files, run, from, to);
                     freed += (long)(to - from);
                 }

@@ -1,4 +1,5 @@
 using CriuPmem.Engine.Transfer;
+using CriuPmem.Images;
 
 namespace CriuPmem.Engine;
 
@@ -25,6 +26,15 @@ public sealed class DumpOptions : CommonOptions
 
     /// <summary>How (--live-mode); giving one asks for it.</summary>
     public LiveMode LiveMode { get; set; }
+
+    /// <summary>Compress the saved pages (--compress); null leaves them as they are.</summary>
+    public PageCompression? Compression { get; set; }
+
+    /// <summary>Store pages that fork relatives have in common once (--dedup-pages).</summary>
+    public bool DedupPages { get; set; }
+
+    /// <summary>Where the images are sent to when they are complete, before the tree is ended (--stream); -1 for nowhere.</summary>
+    public int StreamFd { get; set; } = -1;
 
     /// <summary>Somebody acts at the hooks, and may count on the tree standing still at post-dump.</summary>
     public bool HasHooks { get; set; }

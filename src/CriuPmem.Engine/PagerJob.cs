@@ -17,7 +17,7 @@ public static class PagerJob
             Sys.Close(planFd);
             if (plan.LogFd >= 0) log = new EngineLog(plan.LogFd, plan.LogLevel);
             var files = new PagerFiles();
-            foreach ((int fd, ulong lengthBytes) in plan.Files) files.Add(fd, lengthBytes);
+            foreach ((int fd, ulong lengthBytes, bool compressed) in plan.Files) files.Add(new OwnedFd(fd), lengthBytes, compressed, $"the pages file of descriptor {fd}");
             var pager = new Pager(files, null, log);
             foreach (int pid in plan.Pids) pager.Guard(pid);
             foreach (PagerPlan.Space space in plan.Spaces) pager.Add(space.Fd, space.Pid, space.Runs);

@@ -27,7 +27,8 @@ public static class PreDumpJob
         using var alone = DirectoryLock.Take(options.ImagesDirectoryFd, options.ImagesDirectory, exclusive: true);
         using EarlierSnapshot? earlier = EarlierSnapshot.Open(options);
         var snapshot = new SnapshotWriter(options.ImagesDirectoryFd, options.ImagesDirectory);
-        using IPageStore store = PageStores.Open(options, snapshot, new PagesIds(), isContinued: true);
+        using var output = new PagesOutput(snapshot, options, new PagesIds(), runsOn: false);
+        using IPageStore store = PageStores.Open(options, snapshot, output, isContinued: true);
         using var memory = new MemoryDump(store);
         snapshot.Begin(options.Sync);
         TrackingEntry? tracking = null;
@@ -54,7 +55,7 @@ public static class PreDumpJob
             CheckAlive(tree.Root);
             Interruption.Check();
             tracking = TrackingHolder.Start(tree, owners);
-            snapshot.Commit(TreeWriter.Inventory(new SharedObjects().EngineIds, tracking), options.Sync);
+            snapshot.Commit(TreeWriter.Inventory(new SharedObjects().EngineIds, tracking, options.Compression is not null || earlier is { IsCompressed: true }), options.Sync);
             Interruption.Hold();
             snapshot.Keep()();
             if (options.AutoDedup) DedupJob.TryFreeEarlier(options.ImagesDirectoryFd, options.ImagesDirectory, options.Log);

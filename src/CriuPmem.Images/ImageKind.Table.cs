@@ -42,6 +42,10 @@ internal sealed partial class ImageKind
     public static ImageKind Pages { get; } =
         new("PAGES", "pages-<id>.img", 0, ImageFraming.Raw, null);
 
+    /// <summary>Page contents, compressed (<see cref="CompressedPagesFormat"/>): our own.</summary>
+    public static ImageKind CompressedPages { get; } =
+        new("CPAGES", "cpages-<id>.img", 0, ImageFraming.Raw, null);
+
     /// <summary>One descriptor table.</summary>
     public static ImageKind Fdinfo { get; } =
         new("FDINFO", "fdinfo-<id>.img", 0x56213732, ImageFraming.Common, "FdinfoEntry");

@@ -22,10 +22,13 @@ internal sealed class PagemapWriter : IDisposable
     /// <param name="kind"><see cref="ImageKind.Pagemap"/> or <see cref="ImageKind.PagemapShmem"/>.</param>
     /// <param name="id">The process, or the shared segment.</param>
     /// <param name="pagesId">The number of the pages file.</param>
-    public PagemapWriter(SnapshotWriter snapshot, ImageKind kind, long id, uint pagesId)
+    /// <param name="compressed">It is compressed.</param>
+    public PagemapWriter(SnapshotWriter snapshot, ImageKind kind, long id, uint pagesId, bool compressed = false)
     {
         _image = snapshot.Create(kind, id);
-        _image.Add(new PagemapHead { PagesId = pagesId });
+        var head = new PagemapHead { PagesId = pagesId };
+        if (compressed) head.Compressed = true;
+        _image.Add(head);
     }
 
     /// <summary>Pages that are in the pages file so far: the next one's place in it.</summary>

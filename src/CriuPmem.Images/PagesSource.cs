@@ -3,15 +3,18 @@ namespace CriuPmem.Images;
 /// <summary>A pages file of a snapshot, or of one that it continues.</summary>
 /// <param name="Reader">The snapshot that has it.</param>
 /// <param name="PagesId">The number in its name.</param>
-internal sealed record PagesSource(SnapshotReader Reader, uint PagesId)
+/// <param name="Compressed">Its pages are compressed.</param>
+internal sealed record PagesSource(SnapshotReader Reader, uint PagesId, bool Compressed = false)
 {
     /// <summary>Its name in that directory.</summary>
-    public string Name => ImageKind.Pages.FileName(PagesId);
+    public string Name => Kind.FileName(PagesId);
+
+    private ImageKind Kind => Compressed ? ImageKind.CompressedPages : ImageKind.Pages;
 
     /// <summary>Opens it for reading.</summary>
     /// <param name="lengthBytes">Its length.</param>
     /// <returns>A descriptor that the caller owns.</returns>
-    public int Open(out long lengthBytes) => Reader.OpenRaw(ImageKind.Pages, PagesId, out lengthBytes);
+    public int Open(out long lengthBytes) => Reader.OpenRaw(Kind, PagesId, out lengthBytes);
 
     /// <summary>Opens it for having holes made into it; the caller owns the descriptor.</summary>
     public int OpenToPunch() => Reader.OpenToPunch(PagesId);

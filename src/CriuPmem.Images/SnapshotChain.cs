@@ -78,7 +78,7 @@ internal sealed class SnapshotChain : IDisposable
     private List<SavedRun> Resolve(ImageKind kind, long id, Pagemap map, int layer, List<PagesSource> files)
     {
         int file = files.Count;
-        files.Add(new PagesSource(_layers[layer], map.Head.PagesId));
+        files.Add(new PagesSource(_layers[layer], map.Head.PagesId, map.Head.Compressed));
         var runs = new List<SavedRun>(map.Entries.Count);
         SavedPages? older = null;
         ulong offset = 0, last = 0;
@@ -128,7 +128,7 @@ internal sealed class SnapshotChain : IDisposable
     private static void CheckLength(PagesSource file, ulong neededBytes)
     {
         if (neededBytes == 0) return;
-        long lengthBytes = file.Reader.LengthOf(ImageKind.Pages, file.PagesId);
+        long lengthBytes = file.Reader.PagesBytes(file.PagesId, file.Compressed);
         if (lengthBytes >= 0 && (ulong)lengthBytes >= neededBytes) return;
         throw file.Reader.Damaged(file.Name, lengthBytes < 0 ? "the image is missing" : $"{lengthBytes} bytes, where its page map counts {neededBytes}");
     }

@@ -26,7 +26,7 @@ internal sealed class SnapshotContents
     /// <summary>pagemap-shmem-N.img by shared segment.</summary>
     public Dictionary<ulong, Pagemap> SharedPagemaps { get; } = [];
 
-    /// <summary>Lengths of pages-N.img in bytes by N; a missing file is not in here.</summary>
+    /// <summary>Bytes of the pages in pages-N.img, or cpages-N.img, by N; a missing file is not in here.</summary>
     public Dictionary<uint, long> PagesFileBytes { get; } = [];
 
     /// <summary>fdinfo-N.img by descriptor table.</summary>
@@ -145,7 +145,7 @@ internal sealed class SnapshotContents
             Mms[pid] = ahead.ReadSingle<MmEntry>(ImageKind.Mm, pid);
             using ImageReader image = reader.Open(ImageKind.Pagemap, pid);
             Pagemaps[pid] = Pagemap.Read(image);
-            LoadPagesLength(reader, Pagemaps[pid].Head.PagesId);
+            LoadPagesLength(reader, Pagemaps[pid].Head);
         }
 
         if (fsTables.Add(ids.FsId) || reader.LengthOf(ImageKind.Fs, pid) >= 0)
@@ -180,13 +180,13 @@ internal sealed class SnapshotContents
         if (image is null) return;
         Pagemap map = Pagemap.Read(image);
         SharedPagemaps[segment] = map;
-        LoadPagesLength(reader, map.Head.PagesId);
+        LoadPagesLength(reader, map.Head);
     }
 
-    private void LoadPagesLength(SnapshotReader reader, uint pagesId)
+    private void LoadPagesLength(SnapshotReader reader, PagemapHead head)
     {
-        long lengthBytes = reader.LengthOf(ImageKind.Pages, pagesId);
-        if (lengthBytes >= 0) PagesFileBytes[pagesId] = lengthBytes;
+        long lengthBytes = reader.PagesBytes(head.PagesId, head.Compressed);
+        if (lengthBytes >= 0) PagesFileBytes[head.PagesId] = lengthBytes;
     }
 
     private static T? ReadSingleIfPresent<T>(SnapshotReader reader, ImageKind kind)

@@ -19,6 +19,12 @@ internal sealed class SnapshotReader
         _directoryName = directoryName;
     }
 
+    /// <summary>The directory.</summary>
+    public int DirectoryFd => _directoryFd;
+
+    /// <summary>Its name for messages.</summary>
+    public string DirectoryName => _directoryName;
+
     /// <summary>Opens an image that must be there, and checks its header.</summary>
     /// <param name="kind">The kind.</param>
     /// <param name="id">The number in its name.</param>
@@ -114,6 +120,15 @@ internal sealed class SnapshotReader
         SysResult length = ImageFileCalls.RegularFileLength(opened.Value);
         ImageFileCalls.Close(opened.Value);
         return length.Failed ? throw NotAFile(kind.FileName(id)) : length.Raw;
+    }
+
+    /// <summary>The bytes of pages in a pages file, compressed or not; -1 if it is not there.</summary>
+    public long PagesBytes(uint pagesId, bool compressed)
+    {
+        if (!compressed || LengthOf(ImageKind.CompressedPages, pagesId) < 0) return LengthOf(compressed ? ImageKind.CompressedPages : ImageKind.Pages, pagesId);
+        using var file = new OwnedFd(OpenRaw(ImageKind.CompressedPages, pagesId, out _));
+        using var reader = CompressedPagesReader.Open(file.Fd, $"{_directoryName}/{ImageKind.CompressedPages.FileName(pagesId)}");
+        return reader.PlainBytes;
     }
 
     /// <summary>True if the snapshot continues an older one, to which its "parent" leads.</summary>

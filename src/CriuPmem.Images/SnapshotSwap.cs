@@ -21,6 +21,9 @@ internal sealed class SnapshotSwap
     private const string NewName = ".criu-pmem-new";
     private const string OldName = ".criu-pmem-old";
     private const string Parent = "parent";
+
+    /// <summary>The directory of pages that processes have in common; "parent" leads to it.</summary>
+    internal const string Common = ".criu-pmem-common";
     private const string Last = "inventory.img.last";
 
     private readonly int _directoryFd;
@@ -121,7 +124,7 @@ internal sealed class SnapshotSwap
             // Where moving in was cut short, some of these names are still the old set's.
             foreach (string name in published)
             {
-                if (!Exists(NewFd, name)) ImageFileCalls.Unlink(_directoryFd, name);
+                if (!Exists(NewFd, name)) Remove(_directoryFd, name);
             }
 
             MoveBack();
@@ -163,7 +166,7 @@ internal sealed class SnapshotSwap
     private void Discard(string name, int fd)
     {
         if (fd < 0) return;
-        foreach (string file in Names(fd)) ImageFileCalls.Unlink(fd, file);
+        foreach (string file in Names(fd)) Remove(fd, file);
         foreach (string file in (ReadOnlySpan<string>)[Last, SnapshotWriter.NewInventory]) ImageFileCalls.Unlink(fd, file);
         Sys.Unlink(_directoryFd, name, AT_REMOVEDIR);
     }
@@ -213,10 +216,28 @@ internal sealed class SnapshotSwap
         Sys.ForEachEntry(opened.Value, name =>
         {
             bool isImage = ImageKind.FromFileName(name, out _) is { Framing: not ImageFraming.Service };
-            if (isImage || (name == Parent && IsLink(directoryFd, name))) names.Add(name);
+            if (isImage || name == Common || (name == Parent && IsLink(directoryFd, name))) names.Add(name);
         });
         ImageFileCalls.Close(opened.Value);
         return names;
+    }
+
+    /// <summary>Removes an image, or the directory of common pages with what is in it.</summary>
+    internal static void Remove(int directoryFd, string name)
+    {
+        if (name != Common)
+        {
+            ImageFileCalls.Unlink(directoryFd, name);
+            return;
+        }
+
+        SysResult opened = Sys.OpenAt(directoryFd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+        if (opened.Failed) return;
+        var names = new List<string>();
+        Sys.ForEachEntry(opened.Value, names.Add);
+        foreach (string file in names) ImageFileCalls.Unlink(opened.Value, file);
+        ImageFileCalls.Close(opened.Value);
+        Sys.Unlink(directoryFd, name, AT_REMOVEDIR);
     }
 
     private static bool IsLink(int directoryFd, string name) =>

@@ -179,18 +179,19 @@ internal sealed partial class SnapshotValidator
             if (!isMapped(run.Vaddr, end)) Add(file, entry, $"0x{run.Vaddr:x}-0x{end:x} is not all in mappings");
         }
 
-        CheckPagesFile(file, map.Head.PagesId, present);
+        CheckPagesFile(file, map.Head, present);
     }
 
-    private void CheckPagesFile(string file, uint pagesId, ulong present)
+    private void CheckPagesFile(string file, PagemapHead head, ulong present)
     {
+        uint pagesId = head.PagesId;
         if (!_pagesFileUsers.TryAdd(pagesId, file))
         {
             Add(file, 0, $"pages file {pagesId} is already the one of {_pagesFileUsers[pagesId]}");
         }
 
         if (present == 0) return;
-        string pages = ImageKind.Pages.FileName(pagesId);
+        string pages = (head.Compressed ? ImageKind.CompressedPages : ImageKind.Pages).FileName(pagesId);
         if (!_contents.PagesFileBytes.TryGetValue(pagesId, out long lengthBytes))
         {
             Add(ErrorCode.ImageMissing, pages, -1, $"the image is missing; {file} names it");

@@ -49,7 +49,7 @@ internal sealed partial class SnapshotValidator
     private void CheckInventory()
     {
         string file = ImageKind.Inventory.FileName();
-        if (_contents.Inventory.ImgVersion != 2)
+        if (_contents.Inventory.ImgVersion is not (2 or CompressedPagesFormat.InventoryVersion))
         {
             Add(ErrorCode.ImageUnsupported, file, 0, $"images of version {_contents.Inventory.ImgVersion}, not 2");
         }

@@ -45,6 +45,7 @@ internal sealed class SnapshotWriter
         if (_swap is not null) return;
         ImageFileCalls.Unlink(_directoryFd, NewInventory);
         ImageFileCalls.Unlink(_directoryFd, ParentLink); // of a set without inventory; a directory of that name stays
+        SnapshotSwap.Remove(_directoryFd, SnapshotSwap.Common);
     }
 
     /// <summary>Says which snapshot this one continues.</summary>
@@ -54,6 +55,20 @@ internal sealed class SnapshotWriter
         SysResult linked = ImageFileCalls.MakeLink(path, TargetFd, ParentLink);
         if (linked.Failed) throw Failure("create", ParentLink, linked.Errno);
         lock (_lock) _created.Add(ParentLink);
+    }
+
+    /// <summary>Makes a snapshot of its own, inside of this one and continued by it, for pages that several processes have.</summary>
+    /// <param name="directoryFd">Its directory, which the caller owns.</param>
+    public SnapshotWriter BeginCommon(out int directoryFd)
+    {
+        SysResult made = Sys.MakeDirectory(TargetFd, SnapshotSwap.Common, 0x1C0 /* 0700 */);
+        if (made.Failed) throw Failure("make", SnapshotSwap.Common, made.Errno);
+        lock (_lock) _created.Add(SnapshotSwap.Common);
+        SysResult opened = ImageFileCalls.OpenDirectory(TargetFd, SnapshotSwap.Common);
+        if (opened.Failed) throw Failure("open", SnapshotSwap.Common, opened.Errno);
+        directoryFd = opened.Value;
+        LinkParent(SnapshotSwap.Common);
+        return new SnapshotWriter(directoryFd, $"{_directoryName}/{SnapshotSwap.Common}");
     }
 
     /// <summary>Starts an image. Its entries are in the file when the writer is disposed.</summary>
@@ -150,7 +165,7 @@ internal sealed class SnapshotWriter
             else
             {
                 if (!_published) ImageFileCalls.Unlink(_directoryFd, NewInventory);
-                for (int i = _created.Count - 1; i >= 0; i--) ImageFileCalls.Unlink(_directoryFd, _created[i]);
+                for (int i = _created.Count - 1; i >= 0; i--) SnapshotSwap.Remove(_directoryFd, _created[i]);
             }
 
             _swap = null;
@@ -247,7 +262,7 @@ internal sealed class SnapshotWriter
 
         foreach (string name in _created)
         {
-            if (name != ParentLink) SyncFile(name);
+            if (name is not (ParentLink or SnapshotSwap.Common)) SyncFile(name);
         }
     }
 

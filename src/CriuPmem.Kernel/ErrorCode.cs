@@ -96,6 +96,9 @@ public enum ErrorCode
     /// <summary>Another engine works in the images directory.</summary>
     DirectoryInUse = 1305,
 
+    /// <summary>The stream of a snapshot broke off.</summary>
+    StreamBroken = 1306,
+
     /// <summary>The number of a pid is in use.</summary>
     PidInUse = 1400,
 

@@ -7,10 +7,11 @@ namespace CriuPmem.SystemTests;
 /// <param name="LeaveRunning">The tree goes on after the dump.</param>
 /// <param name="PreDumps">Snapshots of the memory before, each of which the next one continues.</param>
 /// <param name="Lazy">Memory comes back while the restored tree runs.</param>
+/// <param name="Compress">How saved pages are compressed; null when they are not.</param>
 /// <param name="Live">The memory is copied while the tree runs; what was saved is restored when the tree is gone.</param>
 /// <param name="Twins">Memory is saved from twins while the tree runs on; it is killed before the snapshot is restored.</param>
 internal sealed record Direction(string Name, Engine Dumps, Engine Restores, bool LeaveRunning = false, int PreDumps = 0, bool Live = false, bool Lazy = false,
-    bool Twins = false)
+    string? Compress = null, bool Twins = false)
 {
     public static IReadOnlyList<Direction> All { get; } =
     [
@@ -20,6 +21,9 @@ internal sealed record Direction(string Name, Engine Dumps, Engine Restores, boo
         new("ours-live", Engine.Ours, Engine.Ours, Live: true),
         new("ours-twins", Engine.Ours, Engine.Ours, Twins: true),
         new("ours-lazy", Engine.Ours, Engine.Ours, Lazy: true),
+        new("ours-compressed", Engine.Ours, Engine.Ours, Compress: "lz4"),
+        new("ours-compressed-incremental", Engine.Ours, Engine.Ours, PreDumps: 2, Compress: "zstd"),
+        new("ours-compressed-live", Engine.Ours, Engine.Ours, Live: true, Lazy: true, Compress: "zstd:1"),
         new("ours-to-peer", Engine.Ours, Engine.Peer),
         new("ours-incremental-to-peer", Engine.Ours, Engine.Peer, PreDumps: 2),
         new("peer-to-ours", Engine.Peer, Engine.Ours),
@@ -27,7 +31,7 @@ internal sealed record Direction(string Name, Engine Dumps, Engine Restores, boo
     ];
 
     /// <summary>The direction without what is special about this one: what is known of that holds here, too.</summary>
-    public string Plain => (PreDumps > 0, Live || Lazy || Twins, Restores == Engine.Peer) switch
+    public string Plain => (PreDumps > 0, Live || Lazy || Twins || Compress is not null, Restores == Engine.Peer) switch
     {
         (true, _, true) => "ours-to-peer",
         (true, _, _) or (_, true, _) => "ours",

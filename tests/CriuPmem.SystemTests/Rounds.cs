@@ -28,6 +28,8 @@ internal static class Rounds
         List<string> options = chain.Length == 0 ? [] : ["--prev-images-dir", Path.Combine("..", Path.GetFileName(chain[^1]))];
         if (direction.Live)
             options.Add("--live");
+        if (direction.Compress is not null)
+            options.Add($"--compress={direction.Compress}");
         live.Dump(direction.Dumps, images, [.. options]);
         ProcessTable.WaitGone(before, TimeSpan.FromSeconds(10), $"{direction.Dumps.Name} dump, round {round}");
         if (round == 1 && direction.Dumps == Engine.Ours && Machine.PeerMode is not ("0" or ""))
@@ -50,7 +52,8 @@ internal static class Rounds
         {
             string images = live.NewImages($"images.{round}.{i}");
             string[] parent = chain.Count == 0 ? [] : ["--prev-images-dir", Path.Combine("..", Path.GetFileName(chain[^1]))];
-            direction.Dumps.PreDump(live.Pid, images, parent);
+            string[] compress = direction.Compress is null ? [] : [$"--compress={direction.Compress}"];
+            direction.Dumps.PreDump(live.Pid, images, [.. parent, .. compress]);
             chain.Add(images);
             live.Check($"after pre-dump {i} of round {round}");
         }

@@ -27,9 +27,10 @@ internal static class DumpCommand
                 options.OnReady = readiness.Tell;
             }
 
+            using StreamSpool? spool = given.Get(OptionCatalog.Stream) ? StreamSpool.ForDump(options) : null;
             reporter.Say($"{(preDump ? "saving the memory of" : "dumping")} {Describe(options.Pid)} …");
             DumpResult result = preDump ? PreDumpJob.Run(options) : DumpJob.Run(options);
-            reporter.Say(Wording.Dumped(result, session.ImagesDirectory, preDump));
+            reporter.Say(Wording.Dumped(result, options.ImagesDirectory, preDump));
             if (given.Get(OptionCatalog.DisplayStats)) Terminal.Write(StandardOutput, StatsReport.Dump(session.WorkFd, result));
             return 0;
         }

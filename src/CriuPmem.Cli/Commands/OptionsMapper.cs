@@ -20,10 +20,12 @@ internal static class OptionsMapper
             Sync = given.Get(OptionCatalog.Sync),
             Live = given.Get(OptionCatalog.Live) ?? (given.Get(OptionCatalog.LiveMode) is null ? null : true),
             LiveMode = given.Get(OptionCatalog.LiveMode) ?? LiveMode.Auto,
+            Compression = given.Get(OptionCatalog.Compress),
             HasHooks = given.Get(OptionCatalog.ActionScript).Length > 0,
             TrackMemory = given.Get(OptionCatalog.TrackMemory),
             PreviousImages = given.Get(OptionCatalog.PreviousImages),
             AutoDedup = given.Get(OptionCatalog.AutoDedup),
+            DedupPages = given.Get(OptionCatalog.DedupPages),
             ExternalUnixSockets = given.Has(OptionCatalog.ExtUnixSk),
             FinalState = given.Get(OptionCatalog.LeaveRunning) ? FinalState.Running
                 : given.Get(OptionCatalog.LeaveStopped) ? FinalState.Stopped
@@ -31,6 +33,15 @@ internal static class OptionsMapper
         };
         if (given.Get(RemoteCatalog.PageServer)) options.PageServer = ToConnect(given, "dump");
         if (given.Get(RemoteCatalog.LazyPages)) options.Lazy = ToListen(given, options);
+        if (options.Compression is not null && (options.PageServer is not null || options.Lazy is not null))
+        {
+            throw new CheckpointException(ErrorCode.Usage, "--compress is for files of the images directory, and the pages go elsewhere")
+            {
+                Operation = given.Command.Name,
+                Remedy = "Leave --compress out, or --page-server and --lazy-pages.",
+            };
+        }
+
         if (options.PageServer is not null && options.Live == true)
         {
             throw new CheckpointException(ErrorCode.Usage, "--live copies memory into files of the images directory, not to a page server")
@@ -46,6 +57,24 @@ internal static class OptionsMapper
             {
                 Operation = "dump",
                 Remedy = "Name the snapshot before with --prev-images-dir, or leave --auto-dedup out.",
+            };
+        }
+
+        if (given.Get(OptionCatalog.Stream) && (given.Command == CommandSpec.PreDump || options.PreviousImages is not null || options.TrackMemory))
+        {
+            throw new CheckpointException(ErrorCode.Usage, "a chain of snapshots cannot be streamed")
+            {
+                Operation = given.Command.Name,
+                Remedy = "Dump the whole at once with dump --stream, or leave --stream out.",
+            };
+        }
+
+        if (options.DedupPages && (given.Command == CommandSpec.PreDump || options.PreviousImages is not null || options.TrackMemory || options.Live == true || options.PageServer is not null || options.Lazy is not null || given.Get(OptionCatalog.Stream)))
+        {
+            throw new CheckpointException(ErrorCode.Usage, "--dedup-pages is for a whole dump of a tree that stands still, into a directory")
+            {
+                Operation = given.Command.Name,
+                Remedy = "Leave --dedup-pages out, or pre-dump, --prev-images-dir, --track-mem, --live and --stream.",
             };
         }
 
@@ -185,6 +214,25 @@ internal static class OptionsMapper
     {
         int fd = given.Get(RemoteCatalog.StatusFd);
         if (fd >= 0) RequireOpen(fd, $"--status-fd {fd}");
+    }
+
+    /// <summary>The options of an estimate.</summary>
+    /// <exception cref="CheckpointException">No process is given.</exception>
+    public static EstimateOptions ToEstimate(Invocation given)
+    {
+        var options = new EstimateOptions
+        {
+            Pid = given.Get(OptionCatalog.Tree),
+            GhostLimitBytes = given.Get(OptionCatalog.GhostLimit),
+            Sync = given.Get(OptionCatalog.Sync),
+        };
+        if (options.Pid == 0)
+        {
+            throw new CheckpointException(ErrorCode.Usage, "no process is given") { Operation = "estimate", Remedy = "Name the root of the tree with -t PID." };
+        }
+
+        FillCommon(options, given);
+        return options;
     }
 
     /// <summary>The options of a look at CPU features.</summary>

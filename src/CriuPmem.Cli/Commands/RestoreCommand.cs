@@ -23,11 +23,12 @@ internal static class RestoreCommand
         PidFile? pidFile = null;
         try
         {
+            using StreamSpool? spool = given.Get(OptionCatalog.Stream) ? StreamSpool.ForRestore(options) : null;
             if (given.Get(OptionCatalog.PidFile) is string path) pidFile = new PidFile(session.WorkFd, path);
             if (pidFile is not null) options.OnHook = WithPidFile(options.OnHook, pidFile);
             // A restored shell job owns the terminal from the moment it runs: nothing is written into its screen.
             bool quiet = options is { ShellJob: true, Detached: false };
-            if (!quiet) reporter.Say($"restoring from {session.ImagesDirectory} …");
+            if (!quiet) reporter.Say($"restoring from {options.ImagesDirectory} …");
             RestoreResult result = RestoreJob.Run(options);
             pidFile?.Write(result.RootPid);
             if (!quiet) reporter.Say(Wording.Restored(result));

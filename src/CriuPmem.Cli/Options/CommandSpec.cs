@@ -24,6 +24,12 @@ internal sealed record CommandSpec(string Name, string Help, string? Instead = n
     /// <summary>lazy-pages.</summary>
     public static CommandSpec LazyPages { get; } = new("lazy-pages", "fill the memory of a tree that is restored with --lazy-pages while it runs");
 
+    /// <summary>decompress.</summary>
+    public static CommandSpec Decompress { get; } = new("decompress", "decompress the snapshot in DIR of -D, and those that it continues, so that CRIU can restore it");
+
+    /// <summary>estimate.</summary>
+    public static CommandSpec Estimate { get; } = new("estimate", "tell how large a snapshot of a running tree would be, and how long dump and restore would take; it is not stopped");
+
     /// <summary>check.</summary>
     public static CommandSpec Check { get; } = new("check", "tell whether this kernel has what dump and restore need");
 
@@ -42,7 +48,7 @@ internal sealed record CommandSpec(string Name, string Help, string? Instead = n
     /// <summary>Every command, those that are refused last.</summary>
     public static IReadOnlyList<CommandSpec> Every { get; } =
     [
-        Dump, Restore, Check, PreDump, Dedup, PageServer, LazyPages, CpuInfoDump, CpuInfoCheck,
+        Dump, Restore, Check, PreDump, Dedup, Decompress, Estimate, PageServer, LazyPages, CpuInfoDump, CpuInfoCheck,
         new("service", "the RPC service", "Use dump and restore."),
         new("swrk", "the RPC worker", "Use dump and restore."),
         new("exec", "executing a system call in another process", "CRIU itself no longer offers it."),

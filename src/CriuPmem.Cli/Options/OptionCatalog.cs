@@ -1,4 +1,5 @@
 using CriuPmem.Engine;
+using CriuPmem.Images;
 
 namespace CriuPmem.Cli.Options;
 
@@ -53,6 +54,19 @@ internal static partial class OptionCatalog
         Help = "how --live does it: copy (again and again, what was written), twins (from copy-on-write copies of the processes), or auto (default: what stands the tree still for less)",
     };
 
+    /// <summary>-c, --compress.</summary>
+    public static OptionSpec<PageCompression?> Compress { get; } = new()
+    {
+        Name = "compress",
+        Short = 'c',
+        Shape = ValueShape.Optional,
+        ValueName = "METHOD",
+        Group = OptionGroup.Dump,
+        Convert = Values.Compression,
+        Help = "compress saved memory with METHOD, lz4 (default) or zstd, and with :LEVEL behind more or less of it (lz4:1 to 12, zstd:1 to 19); "
+            + "CRIU does not read that: see the command decompress",
+    };
+
     /// <summary>--track-mem.</summary>
     public static OptionSpec<bool> TrackMemory { get; } = Flag(OptionGroup.Dump, "track-mem", '\0',
         "tell from now on which memory is written, for the next snapshot of a chain (pre-dump does it by itself)");
@@ -64,6 +78,10 @@ internal static partial class OptionCatalog
     /// <summary>--auto-dedup.</summary>
     public static OptionSpec<bool> AutoDedup { get; } = Flag(OptionGroup.Dump, "auto-dedup", '\0',
         "free the pages of earlier snapshots that are saved anew");
+
+    /// <summary>--dedup-pages.</summary>
+    public static OptionSpec<bool> DedupPages { get; } = Flag(OptionGroup.Dump, "dedup-pages", '\0',
+        "store pages that processes share since a fork once for all of them");
 
     /// <summary>--pre-dump-mode.</summary>
     public static OptionSpec<string?> PreDumpMode { get; } = new()
@@ -122,6 +140,10 @@ internal static partial class OptionCatalog
     /// <summary>--use-pmem.</summary>
     public static OptionSpec<bool> UsePmem { get; } = Flag(OptionGroup.Snapshot, "use-pmem", '\0',
         "the images lie on persistent memory (a DAX file system, or a tmpfs that stands in for one)");
+
+    /// <summary>--stream.</summary>
+    public static OptionSpec<bool> Stream { get; } = Flag(OptionGroup.Snapshot, "stream", '\0',
+        "dump writes the snapshot to standard output, restore reads it from standard input; no images are left anywhere");
 
     /// <summary>-s.</summary>
     public static OptionSpec<bool> LeaveStopped { get; } = Flag(OptionGroup.Snapshot, "leave-stopped", 's',
@@ -220,6 +242,10 @@ internal static partial class OptionCatalog
             + "one out (default fpu,ins; without CAP: all)",
     };
 
+    /// <summary>--json.</summary>
+    public static OptionSpec<bool> Json { get; } = Flag(OptionGroup.Check, "json", '\0',
+        "estimate prints one JSON object; sizes in bytes, times in microseconds");
+
     /// <summary>--all.</summary>
     public static OptionSpec<bool> All { get; } = Flag(OptionGroup.Check, "all", '\0', "the same as --extra --experimental");
 
@@ -307,12 +333,12 @@ internal static partial class OptionCatalog
     /// <summary>The options that work, in the order of the help.</summary>
     public static IReadOnlyList<OptionSpec> Built { get; } =
     [
-        ImagesDirectory, WorkDirectory, UsePmem, LeaveStopped, Timeout, ActionScript, Unprivileged,
-        Tree, LeaveRunning, Live, LiveMode, TrackMemory, PreviousImages, AutoDedup, PreDumpMode, GhostLimit, Sync,
+        ImagesDirectory, WorkDirectory, Stream, UsePmem, LeaveStopped, Timeout, ActionScript, Unprivileged,
+        Tree, LeaveRunning, Live, LiveMode, Compress, TrackMemory, PreviousImages, AutoDedup, DedupPages, PreDumpMode, GhostLimit, Sync,
         .. RemoteCatalog.All,
         RestoreDetached, RestoreSibling, Lazy, PidFile, InheritFd, SkipFileRwxCheck,
         ShellJob, External, ExtUnixSk, FileLocks, LinkRemap, TcpClose, FileValidation, CpuCapability,
-        All, Extra, Experimental, Feature,
+        All, Extra, Experimental, Feature, Json,
         LogFile, Verbosity, LogPid, DisplayStats,
         Config, NoDefaultConfig, Close, Help, Version,
     ];

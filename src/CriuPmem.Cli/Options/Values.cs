@@ -1,5 +1,6 @@
 using System.Globalization;
 using CriuPmem.Engine;
+using CriuPmem.Images;
 
 namespace CriuPmem.Cli.Options;
 
@@ -64,6 +65,24 @@ internal static class Values
         }
 
         return size << shift;
+    }
+
+    /// <summary>How pages are compressed: METHOD or METHOD:LEVEL; "all" (no value) is the default.</summary>
+    public static PageCompression? Compression(IReadOnlyList<string> words)
+    {
+        string word = words[^1];
+        if (word == "all") return PageCompression.Default;
+        int colon = word.IndexOf(':', StringComparison.Ordinal);
+        PageCompressionMethod method = (colon < 0 ? word : word[..colon]) switch
+        {
+            "lz4" => PageCompressionMethod.Lz4,
+            "zstd" => PageCompressionMethod.Zstd,
+            _ => throw new FormatException($"'{word}' is not a way to compress: lz4 or zstd, with :LEVEL behind"),
+        };
+        if (colon < 0) return new PageCompression(method, PageCompression.DefaultLevel(method));
+        return TryWhole(word[(colon + 1)..], out long level) && level >= 1 && level <= PageCompression.MaxLevel(method)
+            ? new PageCompression(method, (int)level)
+            : throw new FormatException($"'{word[(colon + 1)..]}' is not a level of {word[..colon]}: 1 to {PageCompression.MaxLevel(method)}");
     }
 
     /// <summary>What is compared before a file is opened again.</summary>

@@ -20,16 +20,25 @@ internal static class HelpText
         OptionCatalog.Sync, OptionCatalog.PidFile,
     ];
 
+    // Commands that have a few options only, besides those of log and configuration.
+    private static readonly (string Command, string[] Options)[] Few =
+    [
+        (CommandSpec.CpuInfoDump.Name, ["images-dir", "work-dir"]),
+        (CommandSpec.CpuInfoCheck.Name, ["images-dir", "work-dir", "cpu-cap"]),
+        (CommandSpec.Decompress.Name, ["images-dir", "work-dir"]),
+        (CommandSpec.Estimate.Name, ["images-dir", "work-dir", "tree", "ghost-limit", "sync", "json"]),
+    ];
+
     private static readonly (OptionGroup Group, string Title, string[] Commands)[] Groups =
     [
-        (OptionGroup.Snapshot, "Snapshot", ["dump", "restore", .. Servers, .. CpuInfo]),
-        (OptionGroup.Dump, "Dump", ["dump", .. Servers]),
+        (OptionGroup.Snapshot, "Snapshot", ["dump", "restore", "decompress", "estimate", .. Servers, .. CpuInfo]),
+        (OptionGroup.Dump, "Dump", ["dump", "estimate", .. Servers]),
         (OptionGroup.Restore, "Restore", ["restore", .. Servers]),
         (OptionGroup.Resources, "Resources of the tree (dump and restore)", ["dump", "restore", .. CpuInfo]),
         (OptionGroup.Remote, "Memory over the network", ["dump", "restore", .. Servers]),
-        (OptionGroup.Check, "Check", ["check"]),
-        (OptionGroup.Log, "Log and statistics", ["dump", "restore", "check", .. Servers, .. CpuInfo]),
-        (OptionGroup.General, "General", ["dump", "restore", "check", .. Servers, .. CpuInfo]),
+        (OptionGroup.Check, "Check and estimate", ["check", "estimate"]),
+        (OptionGroup.Log, "Log and statistics", ["dump", "restore", "check", "decompress", "estimate", .. Servers, .. CpuInfo]),
+        (OptionGroup.General, "General", ["dump", "restore", "check", "decompress", "estimate", .. Servers, .. CpuInfo]),
     ];
 
     /// <summary>The help for one command, or for all when <paramref name="command"/> is null.</summary>
@@ -60,15 +69,16 @@ internal static class HelpText
         return text.Append("\ncriu-pmem --help tells all options, criu-pmem COMMAND --help those of one command.\n").ToString();
     }
 
-    /// <summary>CPU features have a directory, and nothing of a tree.</summary>
-    private static bool Matters(OptionSpec spec, string? only) => only is null || (Servers.Contains(only) ? MattersToServer(spec) : MattersToOthers(spec, only));
+    private static bool Matters(OptionSpec spec, string? only)
+    {
+        if (Servers.Contains(only)) return MattersToServer(spec);
+        string[]? few = Array.Find(Few, entry => entry.Command == only).Options;
+        bool isCheck = only == CommandSpec.Check.Name;
+        return few is null ? !isCheck || spec != OptionCatalog.Json : spec.Group is OptionGroup.Log or OptionGroup.General || few.Contains(spec.Name);
+    }
 
     private static bool MattersToServer(OptionSpec spec) =>
         spec.Group is OptionGroup.Log or OptionGroup.General or OptionGroup.Remote ? spec != RemoteCatalog.PageServer && spec != OptionCatalog.DisplayStats : OfServers.Contains(spec);
-
-    private static bool MattersToOthers(OptionSpec spec, string only) => !CpuInfo.Contains(only) ||
-        spec.Group is OptionGroup.Log or OptionGroup.General || spec == OptionCatalog.ImagesDirectory || spec == OptionCatalog.WorkDirectory ||
-        (spec == OptionCatalog.CpuCapability && only == CommandSpec.CpuInfoCheck.Name);
 
     private static void WriteUsage(StringBuilder text, string? only, bool colour)
     {
@@ -91,6 +101,8 @@ internal static class HelpText
         {
             "dump" => "criu-pmem dump saves a process tree to a directory and ends it (or leaves it running, with -R).",
             "restore" => "criu-pmem restore brings a saved process tree back, with its pids.",
+            "decompress" => "criu-pmem decompress turns a compressed snapshot into one that CRIU can restore.",
+            "estimate" => "criu-pmem estimate tells how large a snapshot of a running tree would be, and how long it would take.",
             "page-server" => "criu-pmem page-server receives the memory of one dump or pre-dump (--page-server) into a directory.",
             "lazy-pages" => "criu-pmem lazy-pages fills the memory of one tree that is restored with --lazy-pages, while it runs.",
             "cpuinfo dump" => "criu-pmem cpuinfo dump writes the features of this CPU to cpuinfo.img.",
@@ -102,6 +114,8 @@ internal static class HelpText
         {
             "dump" => "  criu-pmem dump -t PID -D DIR [option ...]\n",
             "restore" => "  criu-pmem restore -D DIR [option ...]\n",
+            "decompress" => "  criu-pmem decompress -D DIR\n",
+            "estimate" => "  criu-pmem estimate -t PID -D DIR [--json]\n",
             "page-server" => "  criu-pmem page-server -D DIR --port PORT [option ...]\n",
             "lazy-pages" => "  criu-pmem lazy-pages -D DIR [--page-server --address ADDRESS --port PORT]\n",
             "cpuinfo dump" => "  criu-pmem cpuinfo dump -D DIR\n",

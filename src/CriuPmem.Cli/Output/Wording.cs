@@ -44,5 +44,6 @@ internal static class Wording
     private static string Tree(int processes, int threads, long bytes) =>
         $"{Count(processes, "process", "processes")}, {Count(threads, "thread", "threads")}, {Size(bytes)}";
 
-    private static string Count(int count, string one, string many) => $"{count} {(count == 1 ? one : many)}";
+    /// <summary>A number with its word.</summary>
+    public static string Count(int count, string one, string many) => $"{count} {(count == 1 ? one : many)}";
 }

@@ -10,9 +10,8 @@ internal sealed class DumpContext : IDisposable
     private const int ManyThreads = 16; // from here on, a second thread gains more than it costs
 
     /// <summary>Creates the context of one dump.</summary>
-    public DumpContext(DumpOptions options, FrozenTree tree, SnapshotWriter snapshot, PagesIds pagesIds)
+    public DumpContext(DumpOptions options, FrozenTree tree, SnapshotWriter snapshot)
     {
-        PagesIds = pagesIds;
         Side = new SideThread(tree.Processes.Sum(static process => process.Threads.Count) >= ManyThreads);
         Options = options;
         Tree = tree;
@@ -98,7 +97,4 @@ internal sealed class DumpContext : IDisposable
         Files.Dispose();
         Terminals.Dispose();
     }
-
-    /// <summary>The numbers of the pages files.</summary>
-    public PagesIds PagesIds { get; }
 }

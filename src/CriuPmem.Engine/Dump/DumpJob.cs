@@ -21,12 +21,12 @@ public static class DumpJob
         using var alone = DirectoryLock.Take(options.ImagesDirectoryFd, options.ImagesDirectory, exclusive: true);
         var snapshot = new SnapshotWriter(options.ImagesDirectoryFd, options.ImagesDirectory);
         using EarlierSnapshot? earlier = EarlierSnapshot.Open(options);
-        var ids = new PagesIds();
-        IPageStore local = PageStores.Open(options, snapshot, ids, isContinued: options.TrackMemory);
+        using var output = new PagesOutput(snapshot, options, new PagesIds(), runsOn: options.FinalState == FinalState.Running);
+        IPageStore local = PageStores.Open(options, snapshot, output, isContinued: options.TrackMemory);
         using LazyDump? lazy = LazyDump.Open(options, ref local);
         using IPageStore store = local;
         using var memory = new MemoryDump(store);
-        using IMemorySaver saver = Saver(options, snapshot, ids, memory, earlier);
+        using IMemorySaver saver = Saver(options, snapshot, output, memory, earlier);
         snapshot.Begin(options.Sync);
         DumpContext? context = null;
         TrackingEntry? tracking = null;
@@ -38,7 +38,7 @@ public static class DumpJob
             watch.Lap();
             using FrozenTree tree = FrozenTree.Freeze(options.Pid, options.TimeoutSeconds, options.Log);
             long freezing = watch.Lap();
-            context = new DumpContext(options, tree, snapshot, ids);
+            context = new DumpContext(options, tree, snapshot);
             using SideThread side = context.Side; // ends before the tree is let go
             earlier?.TakeTrackers(tree, options.Log);
             var writer = new TreeWriter(context, saver);
@@ -55,9 +55,11 @@ public static class DumpJob
             if (runsOn) tree.Release(FinalState.Running);
             long released = watch.Lap();
             saver.Finish();
+            store.Finish();
             writer.Write();
             if (options.TrackMemory && options.FinalState != FinalState.Killed) tracking = TrackingHolder.Start(tree, [.. tree.MemoryOwners.Where(process => process.Tracker is not null)]);
-            snapshot.Commit(writer.Inventory(tracking), options.Sync);
+            snapshot.Commit(writer.Inventory(tracking, earlier is { IsCompressed: true }), options.Sync);
+            SnapshotSender? stream = Send(options);
             long frozen = observed + copied + released + (runsOn ? 0 : watch.Lap());
             options.Log.Info("dump", $"frozen for {frozen} us: observed in {observed} us, memory copied in {copied} us; freezing took {freezing} us");
             options.Log.Debug("dump", $"{GC.CollectionCount(0)} garbage collections, {GC.GetTotalAllocatedBytes() >> 10} KiB allocated");
@@ -67,6 +69,7 @@ public static class DumpJob
             lazy?.Serve();
             int threads = tree.Processes.Sum(process => process.Threads.Count);
             Interruption.Check();
+            stream?.End();
             Interruption.Hold();
             Action removeReplaced = snapshot.Keep(); // from here on the images may be all that is left of the tree
             tree.Release(options.FinalState);
@@ -96,6 +99,16 @@ public static class DumpJob
         }
     }
 
+    /// <summary>Sends the images; without the end mark, which comes when nothing can fail any more, they are no snapshot.</summary>
+    private static SnapshotSender? Send(DumpOptions options)
+    {
+        if (options.StreamFd < 0) return null;
+        var stream = new SnapshotSender(options.StreamFd);
+        stream.SendFiles(new SnapshotReader(options.ImagesDirectoryFd, options.ImagesDirectory));
+        options.Log.Info("stream", $"{stream.SentBytes >> 10} KiB sent");
+        return stream;
+    }
+
     private static void WriteStatistics(DumpOptions options, IMemorySaver saver, long freezing, long frozen, long copied, long lazyPages)
     {
         (long written, long inParent, long scanned) = saver.Pages;
@@ -113,18 +126,19 @@ public static class DumpJob
         Statistics.Write(options.WorkDirectoryFd, new StatsEntry { Dump = stats }, ImageKind.StatsDump);
     }
 
-    private static IMemorySaver Saver(DumpOptions options, SnapshotWriter snapshot, PagesIds ids, MemoryDump memory, EarlierSnapshot? earlier) =>
-        !Live(options, earlier) ? new FrozenMemory(options, memory, earlier)
+    private static IMemorySaver Saver(DumpOptions options, SnapshotWriter snapshot, PagesOutput output, MemoryDump memory, EarlierSnapshot? earlier) =>
+        !Live(options, earlier) ? new FrozenMemory(options, snapshot, memory, earlier)
         : options.LiveMode switch
         {
-            LiveMode.Copy => new LiveMemory(options, snapshot, ids),
-            LiveMode.Twins => new TwinMemory(options, snapshot, ids),
-            _ => new RunningMemory(options, snapshot, ids),
+            LiveMode.Copy => new LiveMemory(options, output),
+            LiveMode.Twins => new TwinMemory(options, output),
+            _ => new RunningMemory(options, output),
         };
 
     /// <summary>Whether memory is copied while the tree runs: as the user says, else where it goes on running and has some.</summary>
     private static bool Live(DumpOptions options, EarlierSnapshot? earlier)
     {
+        if (options.DedupPages) return false; // what is in common can be told while the tree stands still
         if (options.Live is { } wanted) return wanted;
         if (options.FinalState != FinalState.Running || options.TrackMemory || earlier is not null || options.PageServer is not null || options.Lazy is not null) return false;
         using ProcDirectory? root = ProcDirectory.TryOpen(options.Pid);

@@ -17,8 +17,13 @@ internal sealed class EarlierSnapshot : IDisposable
         _directory = directory;
         _reader = new SnapshotReader(directory.Fd, name);
         _chain = new SnapshotChain(_reader);
-        Tracking = _reader.ReadSingle<InventoryEntry>(ImageKind.Inventory).Tracking;
+        var inventory = _reader.ReadSingle<InventoryEntry>(ImageKind.Inventory);
+        Tracking = inventory.Tracking;
+        IsCompressed = inventory.ImgVersion == CompressedPagesFormat.InventoryVersion;
     }
+
+    /// <summary>Its pages are compressed, or those of one that it continues.</summary>
+    public bool IsCompressed { get; }
 
     /// <summary>Who holds the trackers; null when nobody does.</summary>
     public TrackingEntry? Tracking { get; }

@@ -12,7 +12,13 @@ namespace CriuPmem.Engine.Lazy;
 /// </remarks>
 internal sealed class LazyMemory
 {
-    private LazyMemory(RestoreProcess process) => Process = process;
+    private readonly (ulong Start, ulong End)[] _guards;
+
+    private LazyMemory(RestoreProcess process)
+    {
+        Process = process;
+        _guards = [.. process.Guards.Order()];
+    }
 
     /// <summary>The process.</summary>
     public RestoreProcess Process { get; }
@@ -39,7 +45,7 @@ internal sealed class LazyMemory
             bool mayWait = MayWait(vma) && !HoldsArguments(process.Memory, vma);
             foreach (SavedRun run in pages.Slice(vma.Start, vma.End))
             {
-                if (mayWait && (run.Flags & PageFlags.Lazy) != 0) memory.AddLater(run);
+                if (mayWait && (run.Flags & PageFlags.Lazy) != 0) memory.AddLaterButGuards(run);
                 else memory.Now.Add(run);
             }
 
@@ -84,6 +90,22 @@ internal sealed class LazyMemory
     {
         Now.AddRange(pages.Slice(vma.Start, vma.End).Where(static run => (run.Flags & PageFlags.Lazy) != 0));
         Now.Sort(static (a, b) => a.Start.CompareTo(b.Start));
+    }
+
+    /// <summary>A page that is filled later would take the place of a guard that is there by then: such pages (a live dump saves some) are read before.</summary>
+    private void AddLaterButGuards(SavedRun run)
+    {
+        foreach ((ulong start, ulong end) in _guards)
+        {
+            if (start >= run.End) break;
+            if (end <= run.Start) continue;
+            ulong from = Math.Max(start, run.Start), to = Math.Min(end, run.End);
+            if (from > run.Start) AddLater(run with { LengthBytes = from - run.Start });
+            Now.Add(run with { Start = from, LengthBytes = to - from, Offset = run.Offset + (from - run.Start) });
+            run = run with { Start = to, LengthBytes = run.End - to, Offset = run.Offset + (to - run.Start) };
+        }
+
+        if (run.LengthBytes > 0) AddLater(run);
     }
 
     private void AddLater(SavedRun run)

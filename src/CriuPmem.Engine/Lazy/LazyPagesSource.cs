@@ -58,8 +58,8 @@ internal sealed class LazyPagesSource : IDisposable
     private int IndexOf(PagesSource file)
     {
         if (_indices.TryGetValue(file, out int index)) return index;
-        using var fd = new OwnedFd(file.Open(out long lengthBytes));
-        _indices.Add(file, index = _files!.Add(fd.Fd, (ulong)lengthBytes));
+        var fd = new OwnedFd(file.Open(out long lengthBytes));
+        _indices.Add(file, index = _files!.Add(fd, (ulong)lengthBytes, file.Compressed, file.Name));
         return index;
     }
 }

@@ -93,7 +93,7 @@ internal sealed class LazyRestore(RestoreContext context) : IDisposable
                 files.Add(pages.Files[i], indices[i] = plan.Files.Count);
                 int fd = pages.Files[i].Open(out long lengthBytes);
                 owned.Add(fd);
-                plan.Files.Add((fd, (ulong)lengthBytes));
+                plan.Files.Add((fd, (ulong)lengthBytes, pages.Files[i].Compressed));
             }
         }
 

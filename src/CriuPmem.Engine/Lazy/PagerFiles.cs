@@ -1,9 +1,11 @@
+using CriuPmem.Engine.Memory;
+
 namespace CriuPmem.Engine.Lazy;
 
-/// <summary>The pages files, mapped into the pager: on persistent memory pages are copied straight from it.</summary>
-internal sealed class PagerFiles : IPagerSource
+/// <summary>The pages files, mapped into the pager: on persistent memory pages are copied straight from it. Of compressed ones some blocks are kept.</summary>
+internal sealed unsafe class PagerFiles : IPagerSource
 {
-    private readonly List<ulong> _maps = [];
+    private readonly List<(PagesContents Contents, bool Compressed)> _files = [];
 
     /// <inheritdoc />
     public ulong StepBytes => 2 << 20;
@@ -11,18 +13,30 @@ internal sealed class PagerFiles : IPagerSource
     /// <inheritdoc />
     public ulong FaultBytes => 64 << 10;
 
-    /// <summary>Maps a file; returns its index.</summary>
-    public int Add(int fd, ulong lengthBytes)
+    /// <summary>Opens a file; returns its index.</summary>
+    /// <param name="file">Its descriptor, which is taken over.</param>
+    /// <param name="lengthBytes">Its length.</param>
+    /// <param name="compressed">Its pages are compressed.</param>
+    /// <param name="name">For messages.</param>
+    public int Add(OwnedFd file, ulong lengthBytes, bool compressed, string name)
     {
-        _maps.Add((ulong)Sys.Mmap(0, lengthBytes, PROT_READ, MAP_SHARED, fd, 0).OrThrow("mmap", "a pages file"));
-        return _maps.Count - 1;
+        _files.Add((PagesContents.Open(file, lengthBytes, compressed, name), compressed));
+        return _files.Count - 1;
     }
 
     /// <inheritdoc />
     public bool Fill(PagerSpace space, PagerRun pages, bool stopAtFilled, out ulong done)
     {
-        ulong from = _maps[(int)pages.File] + pages.Offset;
-        Sys.Madvise(from, pages.LengthBytes, MADV_POPULATE_READ); // else the copying fails once for each page of the file
-        return PagerCopy.Copy(space, pages.Start, from, pages.LengthBytes, stopAtFilled, out done);
+        (PagesContents contents, bool compressed) = _files[(int)pages.File];
+        for (done = 0; done < pages.LengthBytes;)
+        {
+            ulong from = (ulong)contents.At(pages.Offset + done, pages.LengthBytes - done, out ulong part);
+            if (!compressed) Sys.Madvise(from, part, MADV_POPULATE_READ); // else the copying fails once for each page of the file
+            bool settled = PagerCopy.Copy(space, pages.Start + done, from, part, stopAtFilled, out ulong copied);
+            done += copied;
+            if (!settled || copied < part || space.IsGone) return settled;
+        }
+
+        return true;
     }
 }

@@ -14,8 +14,8 @@ internal sealed class PagerPlan
     /// <summary>Where the pager writes a byte when it serves.</summary>
     public int ReadyFd { get; set; } = -1;
 
-    /// <summary>The pages files: descriptor and length.</summary>
-    public List<(int Fd, ulong LengthBytes)> Files { get; } = [];
+    /// <summary>The pages files: descriptor, length, and whether they are compressed.</summary>
+    public List<(int Fd, ulong LengthBytes, bool Compressed)> Files { get; } = [];
 
     /// <summary>Every process of the tree.</summary>
     public List<int> Pids { get; } = [];
@@ -31,7 +31,7 @@ internal sealed class PagerPlan
     public int Write()
     {
         var words = new List<ulong> { (ulong)LogFd, (ulong)LogLevel, (ulong)ReadyFd, (ulong)Files.Count };
-        foreach ((int fd, ulong lengthBytes) in Files) words.AddRange([(ulong)fd, lengthBytes]);
+        foreach ((int fd, ulong lengthBytes, bool compressed) in Files) words.AddRange([(ulong)fd, lengthBytes, compressed ? 1UL : 0]);
         words.Add((ulong)Pids.Count);
         foreach (int pid in Pids) words.Add((ulong)pid);
         words.Add((ulong)Spaces.Count);
@@ -61,7 +61,7 @@ internal sealed class PagerPlan
 
         int at = 0;
         var plan = new PagerPlan { LogFd = (int)words[at++], LogLevel = (int)words[at++], ReadyFd = (int)words[at++] };
-        for (ulong left = words[at++]; left > 0; left--) plan.Files.Add(((int)words[at++], words[at++]));
+        for (ulong left = words[at++]; left > 0; left--) plan.Files.Add(((int)words[at++], words[at++], words[at++] != 0));
         for (ulong left = words[at++]; left > 0; left--) plan.Pids.Add((int)words[at++]);
         for (ulong left = words[at++]; left > 0; left--)
         {

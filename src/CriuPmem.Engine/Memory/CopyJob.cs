@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using CriuPmem.Engine.Dump;
+using CriuPmem.Images;
 
 namespace CriuPmem.Engine.Memory;
 
@@ -28,6 +29,9 @@ internal sealed class CopyJob(DumpProcess process, List<CopyPiece> pieces, int s
 
     /// <summary>Where in the engine's own memory the bytes go that belong at the file's beginning; 0 when they go into the file.</summary>
     public ulong Destination { get; init; }
+
+    /// <summary>Takes the pages in place of the file; null when they are not compressed.</summary>
+    public CompressedPagesWriter? Compressed { get; init; }
 
     /// <summary>Why it failed; null while it has not.</summary>
     public CheckpointException? Failure { get; private set; }

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using CriuPmem.Images;
 
 namespace CriuPmem.Engine.Memory;
 
@@ -13,6 +14,7 @@ internal sealed unsafe class CopyWorker : IDisposable
     private readonly byte* _buffer = (byte*)NativeMemory.AlignedAlloc(BufferBytes, 4096);
     private readonly ulong* _remote = (ulong*)NativeMemory.Alloc(MaxRanges * 16);
     private ExtentWindow? _window;
+    private BlockEncoder? _encoder;
 
     /// <summary>Works until the job is done or has failed.</summary>
     public void Work(CopyJob job)
@@ -34,6 +36,7 @@ internal sealed unsafe class CopyWorker : IDisposable
         NativeMemory.AlignedFree(_buffer);
         NativeMemory.Free(_remote);
         _window?.Dispose();
+        _encoder?.Dispose();
     }
 
     private void CopyBuffered(CopyJob job, ReadOnlySpan<CopyPiece> pieces)
@@ -140,6 +143,13 @@ internal sealed unsafe class CopyWorker : IDisposable
 
     private bool Store(CopyJob job, long offset, int bytes)
     {
+        if (job.Compressed is { } compressed)
+        {
+            SysResult added = compressed.Add(_encoder ??= compressed.NewEncoder(), offset, new ReadOnlySpan<byte>(_buffer, bytes));
+            if (added.Failed) job.Fail("the memory of the process cannot be written", added.Errno, 0);
+            return !added.Failed;
+        }
+
         for (int done = 0; done < bytes;)
         {
             SysResult written = Syscall.Invoke(SyscallNumber.pwrite64, job.File, (long)(_buffer + done), bytes - done, offset + done);

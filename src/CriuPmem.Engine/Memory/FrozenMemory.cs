@@ -4,15 +4,16 @@ using CriuPmem.Images;
 namespace CriuPmem.Engine.Memory;
 
 /// <summary>Copies all memory while the tree stands still; of a snapshot in a chain, what was written since the one before.</summary>
-internal sealed class FrozenMemory(DumpOptions options, MemoryDump memory, EarlierSnapshot? earlier) : IMemorySaver
+internal sealed class FrozenMemory(DumpOptions options, SnapshotWriter snapshot, MemoryDump memory, EarlierSnapshot? earlier) : IMemorySaver
 {
     private const ulong SmallKib = 8 << 10;
 
     private readonly HashSet<DumpProcess> _ahead = [];
-    private long _sharedPages;
+    private CommonLayer? _common;
+    private long _sharedPages, _commonPages;
 
     /// <inheritdoc />
-    public (long Written, long InParent, long Scanned) Pages => (memory.WrittenPages + _sharedPages, memory.ParentPages, memory.ScannedPages);
+    public (long Written, long InParent, long Scanned) Pages => (memory.WrittenPages + _sharedPages + _commonPages, memory.ParentPages, memory.ScannedPages);
 
     /// <inheritdoc />
     public void Prepare()
@@ -22,7 +23,7 @@ internal sealed class FrozenMemory(DumpOptions options, MemoryDump memory, Earli
     /// <inheritdoc />
     public bool TrySaveAhead(DumpContext context, DumpProcess process)
     {
-        if (IsTracking || process.Leader.Status.AnonymousKib > SmallKib) return false;
+        if (IsTracking || options.DedupPages || process.Leader.Status.AnonymousKib > SmallKib) return false;
         _ahead.Add(process);
         context.Side.Post(() => Save(process, context.Tree));
         return true;
@@ -32,13 +33,41 @@ internal sealed class FrozenMemory(DumpOptions options, MemoryDump memory, Earli
     public void Save(FrozenTree tree, DumpContext context)
     {
         context.Side.Finish();
-        foreach (DumpProcess process in tree.MemoryOwners)
+        if (options.DedupPages) SaveCommon(tree);
+        else foreach (DumpProcess process in tree.MemoryOwners)
         {
             if (_ahead.Contains(process)) continue;
             Save(process, tree);
         }
 
         _sharedPages = context.SharedMemory.Save(memory.Store);
+    }
+
+    private void SaveCommon(FrozenTree tree)
+    {
+        var plans = new List<(DumpProcess Process, PagePlan Plan)>();
+        foreach (DumpProcess process in tree.MemoryOwners)
+        {
+            Interruption.Check();
+            PagePlan plan = memory.Plan(process);
+            process.Memory.Vmas.AddRange(plan.Guards); // behind the mappings that they lie in
+            plans.Add((process, plan));
+        }
+
+        List<CommonPages.Group> groups = new CommonPages(plans).Groups();
+        if (groups.Count > 0)
+        {
+            _common = new CommonLayer(snapshot, options);
+            _commonPages = _common.Save(groups);
+            options.Log.Info("memory", $"{_commonPages} pages are stored once for several processes");
+        }
+
+        Dictionary<DumpProcess, PagePlan> less = groups.SelectMany(static group => group.Members).ToDictionary(static member => member.Process, static member => member.Plan);
+        foreach ((DumpProcess process, PagePlan plan) in plans)
+        {
+            Interruption.Check();
+            memory.Save(process, less.GetValueOrDefault(process, plan));
+        }
     }
 
     private bool IsTracking => options.TrackMemory && options.FinalState != FinalState.Killed;
@@ -62,10 +91,8 @@ internal sealed class FrozenMemory(DumpOptions options, MemoryDump memory, Earli
     }
 
     /// <inheritdoc />
-    public void Finish() => memory.Store.Finish();
+    public void Finish() => _common?.Finish();
 
     /// <inheritdoc />
-    public void Dispose()
-    {
-    }
+    public void Dispose() => _common?.Dispose();
 }

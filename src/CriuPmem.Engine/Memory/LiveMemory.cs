@@ -17,12 +17,12 @@ namespace CriuPmem.Engine.Memory;
 /// hold the tree up. When the tree runs again all are put in order into the pages file, and given back on the way. A program
 /// that writes faster than it can be copied stands still longer: the rounds end when they gain nothing.
 /// </remarks>
-internal sealed class LiveMemory(DumpOptions options, SnapshotWriter snapshot, PagesIds ids) : IMemorySaver
+internal sealed class LiveMemory(DumpOptions options, PagesOutput output) : IMemorySaver
 {
     /// <summary>Trees with less memory than this are copied faster than they are tracked, in bytes.</summary>
     public const long WorthwhileBytes = 32 << 20;
 
-    private const int MaxRounds = 6, O_TMPFILE_RDWR = 0x410002;
+    private const int MaxRounds = 6;
     private const long EnoughBytes = 2 << 20, AppendAlignment = 2 << 20, OrderedAtOnceBytes = 64 << 20;
 
     private readonly PagePlanner _planner = new();
@@ -48,7 +48,7 @@ internal sealed class LiveMemory(DumpOptions options, SnapshotWriter snapshot, P
             return;
         }
 
-        foreach (DumpProcess process in owners) _spaces.Add(Key(process), new Space(process.Tracker!, OpenWorkingFile()));
+        foreach (DumpProcess process in owners) _spaces.Add(Key(process), new Space(process.Tracker!, OpenWorkingFile(process)));
         tree.Release(FinalState.Running);
         long before = long.MaxValue;
         for (int round = 0; round < MaxRounds; round++)
@@ -72,7 +72,7 @@ internal sealed class LiveMemory(DumpOptions options, SnapshotWriter snapshot, P
         {
             if (!_spaces.TryGetValue(Key(process), out Space? space)) // born since
             {
-                space = new Space(null, OpenWorkingFile());
+                space = new Space(null, OpenWorkingFile(process));
                 _spaces.Add(Key(process), space);
             }
 
@@ -87,7 +87,7 @@ internal sealed class LiveMemory(DumpOptions options, SnapshotWriter snapshot, P
             _final.Add((process, space, changes, copied));
         }
 
-        using var shared = new LocalPages(snapshot, options.ImagesDirectory, ids);
+        using var shared = new LocalPages(output);
         _sharedPages = context.SharedMemory.Save(shared);
     }
 
@@ -168,14 +168,16 @@ internal sealed class LiveMemory(DumpOptions options, SnapshotWriter snapshot, P
     {
         (ulong, ulong, PageFlags)[] wanted = [.. process.Memory.Vmas.Select(vma => (vma.Start, vma.End, PagePlanner.FlagsOf(vma))).Where(vma => vma.Item3 != 0)];
         List<SavedRun> runs = [.. PageVersions.Within(space.Current, wanted)];
-        uint pagesId = ids.Next();
-        using (var pagemap = new PagemapWriter(snapshot, ImageKind.Pagemap, process.Pid, pagesId))
+        uint pagesId = output.NextId();
+        using (PagemapWriter pagemap = output.NewMap(ImageKind.Pagemap, process.Pid, pagesId))
         {
             foreach (SavedRun run in runs) pagemap.Add(run.Start, run.LengthBytes / PageSize, run.Flags);
         }
 
-        using var pages = new OwnedFd(snapshot.OpenRaw(ImageKind.Pages, pagesId, truncate: true));
-        string name = $"{options.ImagesDirectory}/{ImageKind.Pages.FileName(pagesId)}";
+        long totalBytes = runs.Sum(static run => (long)run.LengthBytes);
+        using CompressedPagesWriter? compressed = output.Compression is null ? null : output.Begin(pagesId, totalBytes);
+        using OwnedFd pages = compressed is null ? output.Open(process, pagesId, totalBytes) : new OwnedFd(-1);
+        string name = output.NameOf(pagesId);
         var pending = new List<PageRun>();
         long offset = 0, bytes = 0;
         foreach (SavedRun run in runs)
@@ -191,12 +193,13 @@ internal sealed class LiveMemory(DumpOptions options, SnapshotWriter snapshot, P
         }
 
         Flush();
+        if (compressed is not null) output.End(compressed, totalBytes);
         _writtenPages += offset / (long)PageSize;
 
         void Flush()
         {
             if (bytes == 0) return;
-            _copier.CopyFile(process, pending, space.File.Fd, pages.Fd, name, offset);
+            _copier.CopyFile(process, pending, space.File.Fd, pages.Fd, name, offset, compressed);
             foreach (PageRun part in pending) ImageFileCalls.PunchHole(space.File.Fd, (long)part.Start, (long)part.LengthBytes);
             pending.Clear();
             offset += bytes;
@@ -204,16 +207,11 @@ internal sealed class LiveMemory(DumpOptions options, SnapshotWriter snapshot, P
         }
     }
 
-    private OwnedFd OpenWorkingFile()
+    private OwnedFd OpenWorkingFile(DumpProcess process)
     {
-        SysResult opened = Sys.OpenAt(options.ImagesDirectoryFd, ".", O_TMPFILE_RDWR, 0x180);
-        if (!opened.Failed) return new OwnedFd(opened.Value);
-        throw new CheckpointException(ErrorCode.ImagesDirectory, "no working file can be made for a live snapshot")
-        {
-            Object = options.ImagesDirectory,
-            Errno = opened.Errno,
-            Remedy = "Choose a directory on another file system, or give --no-live",
-        };
+        // Who compresses has a slow or small store: the copy waits in memory, if there is room.
+        if (output.Compression is not null && PagesOutput.TryMakeCopy((long)(process.Proc.Status()?.AnonymousKib ?? 0) << 10) is { } memory) return memory;
+        return output.MakeWorkingFile();
     }
 
     /// <summary>One address space.</summary>

@@ -66,7 +66,7 @@ internal sealed class MemoryRestore(RestoreContext context)
         var filled = Filled(memory, pages);
         Map(process, calls, memory, filled, inherited);
         if (pages is not null && inherited.Any) FillDifferences(process, calls, pages, inherited);
-        else if (pages is not null) Fill(process, calls, mayWait ? LeaveToPager(process, pages) : pages.Runs);
+        else if (pages is not null) Fill(process, calls, pages, mayWait ? LeaveToPager(process, pages) : pages.Runs);
         Settle(calls, process, filled);
         if (_receivedCount > 0) calls.Must("close_range", SyscallNumber.close_range, 0, _receivedCount - 1, 0);
         calls.Flush();
@@ -216,8 +216,9 @@ internal sealed class MemoryRestore(RestoreContext context)
     }
 
     /// <summary>Reads the contents. Pages that follow one another in a file are read by one call, whatever runs they belong to.</summary>
-    private void Fill(RestoreProcess process, RemoteCalls calls, IReadOnlyList<SavedRun> runs)
+    private void Fill(RestoreProcess process, RemoteCalls calls, SavedPages pages, IReadOnlyList<SavedRun> runs)
     {
+        var compressed = new List<SavedRun>();
         var vectors = new List<ulong>(VectorsPerCall * 2);
         ulong from = 0, next = 0; // places in the file: of the first byte collected, and behind the last
         int file = 0;
@@ -226,6 +227,13 @@ internal sealed class MemoryRestore(RestoreContext context)
         {
             if (IsIn(run, vdso)) continue; // the kernel's own, mapped already
             RestoredBytes += (long)run.LengthBytes;
+            if (pages.Files[run.File].Compressed)
+            {
+                MakeHuge(calls, process, run.Start, run.LengthBytes);
+                compressed.Add(run);
+                continue;
+            }
+
             for (ulong done = 0; done < run.LengthBytes;)
             {
                 if (run.File != file || run.Offset + done != next || next - from + HugePageBytes > MaxReadBytes || vectors.Count == VectorsPerCall * 2)
@@ -247,6 +255,7 @@ internal sealed class MemoryRestore(RestoreContext context)
         }
 
         Read();
+        FillCompressed(process, calls, pages, compressed);
 
         void Read()
         {
@@ -259,6 +268,13 @@ internal sealed class MemoryRestore(RestoreContext context)
         }
     }
 
+    private static void FillCompressed(RestoreProcess process, RemoteCalls calls, SavedPages pages, List<SavedRun> runs)
+    {
+        if (runs.Count == 0) return;
+        calls.Flush(); // the mappings must be there
+        CompressedFill.Run(process, pages, runs);
+    }
+
     /// <summary>Takes away what only the parent has, and reads only what differs from the parent's.</summary>
     private void FillDifferences(RestoreProcess process, RemoteCalls calls, SavedPages pages, Inheritance inherited)
     {
@@ -269,13 +285,16 @@ internal sealed class MemoryRestore(RestoreContext context)
 
         ulong read = 0;
         VmaEntry? vdso = VdsoOf(process);
+        var compressed = new List<SavedRun>();
         foreach (SavedRun run in inherited.Reads)
         {
             if (IsIn(run, vdso)) continue;
-            calls.Must("reading pages from the images", SyscallNumber.pread64, _firstPages + run.File, (long)run.Start, (long)run.LengthBytes, (long)run.Offset);
+            if (pages.Files[run.File].Compressed) compressed.Add(run);
+            else calls.Must("reading pages from the images", SyscallNumber.pread64, _firstPages + run.File, (long)run.Start, (long)run.LengthBytes, (long)run.Offset);
             read += run.LengthBytes;
         }
 
+        FillCompressed(process, calls, pages, compressed);
         RestoredBytes += (long)read;
         ComparedPages += inherited.ComparedPages;
         SharedPages += (long)((pages.TotalBytes - read) / PageSize);

@@ -1,4 +1,5 @@
 using CriuPmem.Engine.Dump;
+using CriuPmem.Images;
 
 namespace CriuPmem.Engine.Memory;
 
@@ -17,12 +18,13 @@ internal sealed class PageCopier : IDisposable
     /// <param name="fileName">Its name for messages.</param>
     /// <param name="running">The process runs: what cannot be read any more becomes zeros.</param>
     /// <param name="offset">Where in the file they begin, a multiple of 2 MiB.</param>
+    /// <param name="compressed">Takes them instead of the file.</param>
     /// <exception cref="CheckpointException">No space is left, or the process is gone.</exception>
-    public long Copy(DumpProcess process, List<PageRun> runs, int file, string fileName, bool running = false, long offset = 0)
+    public long Copy(DumpProcess process, List<PageRun> runs, int file, string fileName, bool running = false, long offset = 0, CompressedPagesWriter? compressed = null)
     {
         if (runs.Count == 0) return 0;
         using OwnedFd memory = OpenMemory(process, running, runs.Exists(run => run.Carefully));
-        return Copy(process, runs, memory.Fd, running ? CopySource.RunningProcess : CopySource.Process, file, fileName, offset);
+        return Copy(process, runs, memory.Fd, running ? CopySource.RunningProcess : CopySource.Process, file, fileName, offset, compressed);
     }
 
     /// <summary>Copies <paramref name="runs"/> of a process that stands still into the engine's own memory.</summary>
@@ -44,20 +46,21 @@ internal sealed class PageCopier : IDisposable
 
     /// <summary>Copies <paramref name="runs"/> of an open file, all of them to be read carefully, in the same way.</summary>
     /// <remarks>What the last page has beyond the end of the file becomes zeros.</remarks>
-    public long CopyFile(DumpProcess process, List<PageRun> runs, int source, int file, string fileName, long offset = 0) =>
-        Copy(process, runs, source, CopySource.File, file, fileName, offset);
+    public long CopyFile(DumpProcess process, List<PageRun> runs, int source, int file, string fileName, long offset = 0, CompressedPagesWriter? compressed = null) =>
+        Copy(process, runs, source, CopySource.File, file, fileName, offset, compressed);
 
     /// <inheritdoc />
     public void Dispose() => _own.Dispose();
 
-    private long Copy(DumpProcess process, List<PageRun> runs, int source, CopySource kind, int file, string fileName, long offset)
+    private long Copy(DumpProcess process, List<PageRun> runs, int source, CopySource kind, int file, string fileName, long offset, CompressedPagesWriter? compressed)
     {
         List<CopyPiece> pieces = Cut(runs, offset, out long endBytes);
         long totalBytes = endBytes - offset;
         var job = new CopyJob(process, pieces, source, kind, file, fileName)
         {
             EndBytes = endBytes,
-            IntoExtents = totalBytes >= ParallelFromBytes && Sys.FileSystemMagic(file) == TMPFS_MAGIC && !Sys.Truncate(file, endBytes).Failed,
+            Compressed = compressed,
+            IntoExtents = totalBytes >= ParallelFromBytes && compressed is null && Sys.FileSystemMagic(file) == TMPFS_MAGIC && !Sys.Truncate(file, endBytes).Failed,
         };
         Work(job, totalBytes);
         return totalBytes / (long)PageSize;

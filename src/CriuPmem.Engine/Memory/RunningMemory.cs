@@ -8,7 +8,7 @@ namespace CriuPmem.Engine.Memory;
 /// Twins at once where memory lies in huge pages: a fork copies one entry for each 2 MiB then. Else copying in rounds; when
 /// the last of them took longer than a fork would (the program writes too fast), twins after all.
 /// </remarks>
-internal sealed class RunningMemory(DumpOptions options, SnapshotWriter snapshot, PagesIds ids) : IMemorySaver
+internal sealed class RunningMemory(DumpOptions options, PagesOutput output) : IMemorySaver
 {
     private const double CheapForkMicroseconds = 5000;
 
@@ -31,7 +31,7 @@ internal sealed class RunningMemory(DumpOptions options, SnapshotWriter snapshot
             return;
         }
 
-        var live = new LiveMemory(options, snapshot, ids);
+        var live = new LiveMemory(options, output);
         _way = live;
         live.Prepare();
         // While the tree stands still pages go into memory, and not into a file: that takes about half the time.
@@ -52,7 +52,7 @@ internal sealed class RunningMemory(DumpOptions options, SnapshotWriter snapshot
     private void UseTwins(double fork, string why)
     {
         options.Log.Info("live", $"{why}: saved from twins, whose fork takes about {fork / 1000:0.0} ms");
-        _way = new TwinMemory(options, snapshot, ids);
+        _way = new TwinMemory(options, output);
         _way.Prepare();
     }
 

@@ -59,27 +59,24 @@ internal sealed unsafe class SharedMemory
 
     private static long RestoreFrom(SavedPages pages, int file, int fd, long sizeBytes, string name)
     {
-        using var source = new OwnedFd(pages.Files[file].Open(out long lengthBytes));
-        if (lengthBytes == 0) return 0;
-        byte* start = (byte*)Sys.Mmap(0, (ulong)lengthBytes, PROT_READ, MAP_SHARED, source.Fd, 0).OrThrow("mmap", pages.Files[file].Name);
+        using PagesContents source = PagesContents.Open(pages.Files[file]);
         long restored = 0;
-        try
+        foreach (SavedRun run in pages.Runs)
         {
-            foreach (SavedRun run in pages.Runs)
+            if (run.File != file) continue;
+            // The last page may reach beyond the end of the object.
+            long inside = Math.Max(0, Math.Min((long)run.LengthBytes, sizeBytes - (long)run.Start));
+            for (ulong done = 0; done < (ulong)inside;)
             {
-                if (run.File != file) continue;
-                // The last page may reach beyond the end of the object.
-                long inside = Math.Min((long)run.LengthBytes, sizeBytes - (long)run.Start);
-                Write(fd, start + run.Offset, inside, (long)run.Start, name);
-                restored += Math.Max(0, inside);
+                byte* from = source.At(run.Offset + done, (ulong)inside - done, out ulong part);
+                Write(fd, from, (long)part, (long)(run.Start + done), name);
+                done += part;
             }
 
-            return restored;
+            restored += inside;
         }
-        finally
-        {
-            Sys.Munmap((ulong)start, (ulong)lengthBytes);
-        }
+
+        return restored;
     }
 
     private static void Write(int fd, byte* from, long bytes, long offset, string name)

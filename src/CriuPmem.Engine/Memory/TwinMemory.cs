@@ -14,7 +14,7 @@ namespace CriuPmem.Engine.Memory;
 /// not take along is copied while the tree stands still: shared memory, MADV_DONTFORK, MADV_WIPEONFORK; and processes with
 /// little memory, which are copied faster than forked. Pages into which a device writes the kernel copies at the fork.
 /// </remarks>
-internal sealed class TwinMemory(DumpOptions options, SnapshotWriter snapshot, PagesIds ids) : IMemorySaver
+internal sealed class TwinMemory(DumpOptions options, PagesOutput output) : IMemorySaver
 {
     /// <summary>Processes with less memory than this are copied, in bytes.</summary>
     private const ulong WorthwhileBytes = 1 << 20;
@@ -44,7 +44,7 @@ internal sealed class TwinMemory(DumpOptions options, SnapshotWriter snapshot, P
             CopyNow(copy);
         }
 
-        using var shared = new LocalPages(snapshot, options.ImagesDirectory, ids);
+        using var shared = new LocalPages(output);
         _sharedPages = context.SharedMemory.Save(shared);
     }
 
@@ -98,14 +98,14 @@ internal sealed class TwinMemory(DumpOptions options, SnapshotWriter snapshot, P
         if (copy.IsSaved) return;
         copy.IsSaved = true;
         List<(PageRun Run, bool FromTwin)> runs = Runs(copy);
-        uint pagesId = ids.Next();
-        using (var pagemap = new PagemapWriter(snapshot, ImageKind.Pagemap, copy.Process.Pid, pagesId))
+        uint pagesId = output.NextId();
+        using (PagemapWriter pagemap = output.NewMap(ImageKind.Pagemap, copy.Process.Pid, pagesId))
         {
             foreach ((PageRun run, _) in runs) pagemap.Add(run.Start, run.LengthBytes / PageSize, (PageFlags)run.Flags);
         }
 
-        using var pages = new OwnedFd(snapshot.OpenRaw(ImageKind.Pages, pagesId, truncate: true));
-        string name = $"{options.ImagesDirectory}/{ImageKind.Pages.FileName(pagesId)}";
+        using OwnedFd pages = output.Open(copy.Process, pagesId, runs.Sum(static run => (long)run.Run.LengthBytes));
+        string name = output.NameOf(pagesId);
         ulong buffered = 0;
         long offset = 0;
         for (int i = 0; i < runs.Count;)

@@ -9,11 +9,11 @@ internal static class PageStores
     /// <summary>Opens the store; nothing is written yet, but a page server that does not answer refuses the dump here.</summary>
     /// <param name="options">What the user asks for.</param>
     /// <param name="snapshot">The images in the making.</param>
-    /// <param name="ids">Numbers pages files.</param>
+    /// <param name="output">Their pages files.</param>
     /// <param name="isContinued">Another snapshot may continue this one, and will want to know what was sent.</param>
-    public static IPageStore Open(DumpOptions options, SnapshotWriter snapshot, PagesIds ids, bool isContinued)
+    public static IPageStore Open(DumpOptions options, SnapshotWriter snapshot, PagesOutput output, bool isContinued)
     {
-        if (options.PageServer is not { } server) return new LocalPages(snapshot, options.ImagesDirectory, ids);
+        if (options.PageServer is not { } server) return new LocalPages(output);
         ByteChannel channel = Endpoint.Connect(server, "page server");
         options.Log.Info("page-server", $"pages go to {channel.Peer}");
         return new ServerPages(channel, isContinued ? snapshot : null);

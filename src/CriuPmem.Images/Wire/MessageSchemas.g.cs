@@ -551,6 +551,7 @@ internal static partial class MessageSchemas
         new MessageSchema("PagemapHead", typeof(CriuPmem.Images.Messages.PagemapHead), new FieldSchema[]
         {
             Req(1, "pages_id", K.UInt32),
+            F(1000, "compressed", K.Bool),
         }),
         // 51
         new MessageSchema("PagemapEntry", typeof(CriuPmem.Images.Messages.PagemapEntry), new FieldSchema[]

@@ -86,12 +86,43 @@ public sealed class DamageTests
         Assert.True(problems.Count == 0, $"{problems.Count} problems:\n" + string.Join('\n', problems));
     });
 
-    private static LiveWorkload Dumped(string workload, out string images)
+    /// <summary>Of compressed pages every bit is checked: restore never succeeds, and names the file.</summary>
+    [Theory]
+    [InlineData("lz4")]
+    [InlineData("zstd")]
+    public void FlippedBit_InCompressedPages_IsSeen(string method) => Seed.Run(random =>
+    {
+        using LiveWorkload live = Dumped("threads_basic", out string images, $"--compress={method}");
+        var problems = new List<string>();
+        for (int i = 0; i < (Machine.Quick ? 8 : 80); i++)
+        {
+            string copy = Copy(images, live);
+            string[] files = Directory.GetFiles(copy, "cpages-*.img");
+            string path = files[random.Next(files.Length)], name = Path.GetFileName(path);
+            byte[] bytes = File.ReadAllBytes(path);
+            // Every other one in header or index.
+            int at = i % 2 == 0 ? random.Next(bytes.Length) : random.Next(96) is var near && near < 64 ? near : bytes.Length - 96 + near;
+            bytes[at] ^= (byte)(1 << random.Next(8));
+            File.WriteAllBytes(path, bytes);
+            string? problem = Restore(copy, name, out int exitCode);
+            if (problem is null && exitCode == 0)
+                problem = "restores";
+            if (problem is null && !(Said(copy).Contains(name, StringComparison.Ordinal) && Said(copy).Contains("[CP130", StringComparison.Ordinal)))
+                problem = $"says {Said(copy)}";
+            if (problem is not null)
+                problems.Add($"{name}, byte {at} of {bytes.Length}: {problem}");
+            Machine.Delete(copy);
+        }
+
+        Assert.True(problems.Count == 0, string.Join('\n', problems));
+    });
+
+    private static LiveWorkload Dumped(string workload, out string images, params string[] options)
     {
         var live = new LiveWorkload(Workload.Named(workload));
         images = live.NewImages("images");
         List<int> tree = live.Processes();
-        live.Dump(Engine.Ours, images);
+        live.Dump(Engine.Ours, images, options);
         ProcessTable.WaitGone(tree, TimeSpan.FromSeconds(10), "dump");
         return live;
     }

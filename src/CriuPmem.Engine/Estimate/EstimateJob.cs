@@ -1,0 +1,32 @@
+using CriuPmem.Engine.Estimate;
+
+namespace CriuPmem.Engine;
+
+/// <summary>Tells what a dump of a tree would cost; the tree runs on meanwhile and is not touched.</summary>
+public static class EstimateJob
+{
+    /// <summary>Estimates.</summary>
+    /// <exception cref="CheckpointException">There is no such process, or the directory cannot be written to.</exception>
+    public static EstimateResult Run(EstimateOptions options)
+    {
+        TreeCount count = TreeCount.Of(options.Pid, options.GhostLimitBytes);
+        StoreSpeed speed = StoreSpeed.Of(options.ImagesDirectoryFd, options.ImagesDirectory, options.Log);
+        var model = new TimeModel(count, speed, options.Sync);
+        ImageFileCalls.TryGetSpace(options.ImagesDirectoryFd, out long free, out _);
+        return new EstimateResult
+        {
+            Processes = count.Processes,
+            Threads = count.Threads,
+            Mappings = count.Mappings,
+            Descriptors = count.Descriptors,
+            MemoryBytes = count.MemoryBytes,
+            SnapshotBytes = count.SnapshotBytes,
+            FreeBytes = free,
+            DumpMicroseconds = model.DumpMicroseconds,
+            FrozenMicroseconds = model.FrozenMicroseconds,
+            FrozenRunningMicroseconds = model.FrozenRunningMicroseconds,
+            RestoreMicroseconds = model.RestoreMicroseconds,
+            BytesPerSecond = speed.BytesPerSecond,
+        };
+    }
+}

@@ -1,3 +1,4 @@
+using CriuPmem.Engine.Memory;
 using CriuPmem.Images;
 
 namespace CriuPmem.Engine.Transfer;
@@ -8,6 +9,7 @@ internal sealed class ImageSupply(SnapshotChain chain) : IPageSupply, IDisposabl
 {
     private readonly Dictionary<ulong, SavedPages?> _pages = [];
     private readonly Dictionary<PagesSource, OwnedFd> _files = [];
+    private readonly Dictionary<PagesSource, PagesContents> _compressed = [];
 
     /// <inheritdoc />
     public ulong Available(ulong pid, ulong address, ulong most)
@@ -23,8 +25,13 @@ internal sealed class ImageSupply(SnapshotChain chain) : IPageSupply, IDisposabl
         SavedPages pages = PagesOf(pid)!;
         SavedRun run = pages.Runs[pages.FirstAbove(address)];
         PagesSource source = pages.Files[run.File];
+        if (source.Compressed) ReadCompressed(source, run.Offset + (address - run.Start), to);
+        else Read(source, (long)(run.Offset + (address - run.Start)), to);
+    }
+
+    private void Read(PagesSource source, long offset, Span<byte> to)
+    {
         if (!_files.TryGetValue(source, out OwnedFd? file)) _files.Add(source, file = new OwnedFd(source.Open(out _)));
-        long offset = (long)(run.Offset + (address - run.Start));
         for (int done = 0; done < to.Length;)
         {
             int read = (int)Sys.PRead(file.Fd, to[done..], offset + done).OrThrow("pread", source.Name);
@@ -33,10 +40,22 @@ internal sealed class ImageSupply(SnapshotChain chain) : IPageSupply, IDisposabl
         }
     }
 
+    private unsafe void ReadCompressed(PagesSource source, ulong offset, Span<byte> to)
+    {
+        if (!_compressed.TryGetValue(source, out PagesContents? contents)) _compressed.Add(source, contents = PagesContents.Open(source));
+        for (int done = 0; done < to.Length;)
+        {
+            byte* from = contents.At(offset + (ulong)done, (ulong)(to.Length - done), out ulong part);
+            new ReadOnlySpan<byte>(from, (int)part).CopyTo(to[done..]);
+            done += (int)part;
+        }
+    }
+
     /// <inheritdoc />
     public void Dispose()
     {
         foreach (OwnedFd file in _files.Values) file.Dispose();
+        foreach (PagesContents contents in _compressed.Values) contents.Dispose();
     }
 
     private SavedPages? PagesOf(ulong pid)

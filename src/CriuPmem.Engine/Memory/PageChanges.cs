@@ -22,4 +22,12 @@ internal sealed class PageChanges
         if (_replaced.Count > 0 && _replaced[^1].End == start) _replaced[^1] = (_replaced[^1].Start, end);
         else _replaced.Add((start, end));
     }
+
+    /// <summary>Adds what was found at higher addresses.</summary>
+    public void Append(PageChanges others)
+    {
+        foreach ((ulong start, ulong end) in others.Replaced) Replace(start, end);
+        Stored.AddRange(others.Stored);
+        Guards.AddRange(others.Guards);
+    }
 }

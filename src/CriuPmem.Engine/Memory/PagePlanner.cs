@@ -57,36 +57,79 @@ internal sealed class PagePlanner : IDisposable
     /// <param name="round">Which round; all but the last begin a new one.</param>
     public PageChanges Changes(DumpProcess process, CopyRound round)
     {
-        var changes = new PageChanges();
         using OwnedFd? pagemap = OpenPagemap(process, running: round != CopyRound.Last);
-        if (pagemap is null) return changes;
+        if (pagemap is null) return new PageChanges();
+        List<ScanSpan> spans = [.. ScanSpan.Of(process)];
+        List<ScanSpan> others = round == CopyRound.Last ? ScanSpan.TakeHalf(spans) : [];
+        PageChanges changes = others.Count == 0
+            ? FindChanges(_scanner, process, pagemap.Fd, spans, round) : FindInTwoThreads(process, pagemap.Fd, spans, others, round);
+        ScannedPages += changes.Stored.Sum(run => (long)(run.LengthBytes / PageSize));
+        if (round == CopyRound.Last) changes.Stored.AddRange(VdsoCode(process));
+        changes.Stored.Sort((a, b) => a.Start.CompareTo(b.Start));
+        return changes;
+    }
+
+    private PageChanges FindInTwoThreads(DumpProcess process, int pagemap, List<ScanSpan> spans, List<ScanSpan> others, CopyRound round)
+    {
+        PageChanges? found = null;
+        CheckpointException? failure = null;
+        var helper = new Thread(
+            () =>
+            {
+                try
+                {
+                    using var scanner = new PageScanner();
+                    found = FindChanges(scanner, process, pagemap, others, round);
+                }
+                catch (CheckpointException failed)
+                {
+                    failure = failed;
+                }
+            },
+            256 * 1024)
+        { IsBackground = true, Name = "page scanner" };
+        helper.Start();
+        PageChanges changes;
+        try
+        {
+            changes = FindChanges(_scanner, process, pagemap, spans, round);
+        }
+        finally
+        {
+            helper.Join();
+        }
+
+        if (failure is not null) throw failure;
+        changes.Append(found!);
+        return changes;
+    }
+
+    private static PageChanges FindChanges(PageScanner scanner, DumpProcess process, int pagemap, List<ScanSpan> spans, CopyRound round)
+    {
+        var changes = new PageChanges();
         var cutter = new RunCutter(process);
-        foreach (ScanSpan span in ScanSpan.Of(process))
+        foreach (ScanSpan span in spans)
         {
             bool whole = !span.Tracked || span.IsNew || round == CopyRound.First;
             if (whole && span.Saved) changes.Replace(span.Start, span.End);
             if (!span.Saved) GuardsOnly(span);
-            else if (!span.Tracked) _scanner.OwnPages(pagemap.Fd, span.Start, span.End, span.OfFile, (start, end, guard) => Found(start, end, !guard, guard, replace: false));
-            else if (round == CopyRound.Last) _scanner.Changes(pagemap.Fd, span.Start, span.End, span.OfFile, (start, end, own, guard) => Found(start, end, own, guard, replace: true));
-            else _scanner.Protect(pagemap.Fd, span.Start, span.End, span.OfFile, whole, (start, end, own) => Found(start, end, own, false, replace: !whole));
+            else if (!span.Tracked) scanner.OwnPages(pagemap, span.Start, span.End, span.OfFile, (start, end, guard) => Found(start, end, !guard, guard, replace: false));
+            else if (round == CopyRound.Last) scanner.Changes(pagemap, span.Start, span.End, span.OfFile, (start, end, own, guard) => Found(start, end, own, guard, replace: true));
+            else scanner.Protect(pagemap, span.Start, span.End, span.OfFile, whole, (start, end, own) => Found(start, end, own, false, replace: !whole));
         }
 
-        if (round == CopyRound.Last) changes.Stored.AddRange(VdsoCode(process));
-        changes.Stored.Sort((a, b) => a.Start.CompareTo(b.Start));
         return changes;
 
         void GuardsOnly(ScanSpan span)
         {
-            if (round == CopyRound.Last) _scanner.Guards(pagemap.Fd, span.Start, span.End, (start, end, _) => changes.Guards.Add(Guard(start, end)));
+            if (round == CopyRound.Last) scanner.Guards(pagemap, span.Start, span.End, (start, end, _) => changes.Guards.Add(Guard(start, end)));
         }
 
         void Found(ulong start, ulong end, bool own, bool guard, bool replace)
         {
             if (replace) changes.Replace(start, end);
             if (guard) changes.Guards.Add(Guard(start, end));
-            if (!own) return;
-            Count(start, end);
-            cutter.Cut(start, end, changes.Stored.Add);
+            if (own) cutter.Cut(start, end, changes.Stored.Add);
         }
     }
 

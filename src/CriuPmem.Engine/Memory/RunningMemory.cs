@@ -6,7 +6,8 @@ namespace CriuPmem.Engine.Memory;
 /// <summary>Saves memory while the tree runs, in whichever way stands it still for less.</summary>
 /// <remarks>
 /// Twins at once where memory lies in huge pages: a fork copies one entry for each 2 MiB then. Else copying in rounds; when
-/// the last of them took longer than a fork would (the program writes too fast), twins after all.
+/// the last of them took longer than a fork would (the program writes too fast), twins after all. No twins where memory is
+/// short: what the tree writes while they live takes memory twice, and the kernel might end the tree.
 /// </remarks>
 internal sealed class RunningMemory(DumpOptions options, PagesOutput output) : IMemorySaver
 {
@@ -25,7 +26,8 @@ internal sealed class RunningMemory(DumpOptions options, PagesOutput output) : I
     public void Prepare()
     {
         (ulong bytes, ulong hugeBytes, double fork) = Estimate();
-        if (hugeBytes > bytes / 2 && fork <= CheapForkMicroseconds)
+        bool hasRoom = HasRoom(bytes);
+        if (hasRoom && hugeBytes > bytes / 2 && fork <= CheapForkMicroseconds)
         {
             UseTwins(fork, $"{hugeBytes >> 20} of {bytes >> 20} MiB lie in huge pages");
             return;
@@ -35,7 +37,7 @@ internal sealed class RunningMemory(DumpOptions options, PagesOutput output) : I
         _way = live;
         live.Prepare();
         // While the tree stands still pages go into memory, and not into a file: that takes about half the time.
-        if (live.RestTime is not { } rest || rest.TotalMicroseconds / 2 <= fork) return;
+        if (!hasRoom || live.RestTime is not { } rest || rest.TotalMicroseconds / 2 <= fork) return;
         live.Dispose();
         UseTwins(fork, $"the last round took {rest.TotalMilliseconds:0.0} ms");
     }
@@ -48,6 +50,12 @@ internal sealed class RunningMemory(DumpOptions options, PagesOutput output) : I
 
     /// <inheritdoc />
     public void Dispose() => _way?.Dispose();
+
+    private bool HasRoom(ulong bytes)
+    {
+        using ProcDirectory? root = ProcDirectory.TryOpen(options.Pid);
+        return root is not null && MemoryRoom.Bytes(root) >= bytes;
+    }
 
     private void UseTwins(double fork, string why)
     {

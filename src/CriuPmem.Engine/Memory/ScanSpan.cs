@@ -39,4 +39,30 @@ internal readonly record struct ScanSpan(ulong Start, ulong End, bool Saved, boo
 
         if (open is { } last) yield return last;
     }
+
+    /// <summary>Takes the upper half out of <paramref name="spans"/>, where that is worth a second thread.</summary>
+    public static List<ScanSpan> TakeHalf(List<ScanSpan> spans)
+    {
+        const ulong worthwhileBytes = 512 << 20, tableBytes = 2 << 20;
+        ulong total = 0, before = 0;
+        foreach (ScanSpan span in spans) total += span.End - span.Start;
+        var upper = new List<ScanSpan>();
+        if (total < worthwhileBytes) return upper;
+        for (int i = 0; i < spans.Count; i++)
+        {
+            ScanSpan span = spans[i];
+            before += span.End - span.Start;
+            if (before < total / 2) continue;
+            upper.AddRange(spans[(i + 1)..]);
+            spans.RemoveRange(i + 1, spans.Count - i - 1);
+            // The border lies in this span: at the beginning of a page table, for a huge page is told as a whole.
+            ulong border = (span.End - (before - total / 2)) & ~(tableBytes - 1);
+            if (border <= span.Start || border >= span.End) return upper;
+            spans[i] = span with { End = border };
+            upper.Insert(0, span with { Start = border });
+            return upper;
+        }
+
+        return upper;
+    }
 }

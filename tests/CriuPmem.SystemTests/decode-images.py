@@ -13,8 +13,8 @@ crit, directory = sys.argv[1:3]
 failed = False
 count = 0
 for name in sorted(os.listdir(directory)):
-    # Page contents and packed file systems are raw: they have no entries to decode.
-    if not name.endswith(".img") or name.startswith("pages-") or ".tar." in name:
+    # Page contents (compressed ones are our own kind) and packed file systems are raw: they have no entries to decode.
+    if not name.endswith(".img") or name.startswith(("pages-", "cpages-")) or ".tar." in name:
         continue
     out, err = io.StringIO(), io.StringIO()
     sys.argv = ["crit", "show", os.path.join(directory, name)]

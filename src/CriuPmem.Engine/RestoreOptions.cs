@@ -13,7 +13,7 @@ public sealed class RestoreOptions : CommonOptions
     public bool LeaveStopped { get; set; }
 
     /// <summary>Let the tree run before its memory is back: a pager brings what is touched first (--lazy).</summary>
-    public bool Lazy { get; set; }
+    public bool? Lazy { get; set; }
 
     /// <summary>Leave memory to a lazy-pages daemon that waits in the work directory (--lazy-pages).</summary>
     public bool LazyPages { get; set; }

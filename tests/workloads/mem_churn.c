@@ -3,7 +3,7 @@
 #include "workload.h"
 #include <sys/wait.h>
 
-enum { MAX_SLOTS = 1024, MAX_PAGES = 1024 };
+enum { MAX_SLOTS = 2048, MAX_PAGES = 1024 };
 static int slot_count = 48; // or as many as the first argument says; the second is a seed
 struct slot {
     char *base;

@@ -113,8 +113,13 @@ internal static partial class OptionCatalog
         "make the root process a child of criu-pmem's caller (with -d)");
 
     /// <summary>--lazy, --no-lazy.</summary>
-    public static OptionSpec<bool> Lazy { get; } = Flag(OptionGroup.Restore, "lazy", '\0',
-        "let the tree run at once, and bring its memory back while it runs, what it touches first; --no-lazy (default) brings it back before");
+    public static OptionSpec<bool?> Lazy { get; } = new()
+    {
+        Name = "lazy",
+        Group = OptionGroup.Restore,
+        Convert = static words => Values.Flag(words),
+        Help = "let the tree run at once, and bring its memory back while it runs, what it touches first (with --use-pmem and more than 256 MiB by itself); --no-lazy brings it back before",
+    };
 
     /// <summary>--pidfile.</summary>
     public static OptionSpec<string?> PidFile { get; } = Text(OptionGroup.Restore, "pidfile", "FILE",

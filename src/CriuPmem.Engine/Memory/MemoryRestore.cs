@@ -210,7 +210,7 @@ internal sealed class MemoryRestore(RestoreContext context)
             return left.Now;
         }
 
-        if (!context.Options.Lazy || LazyMemory.Of(process, pages) is not { } memory) return pages.Runs;
+        if (!context.Lazy.IsWanted || LazyMemory.Of(process, pages) is not { } memory) return pages.Runs;
         context.Lazy.Add(memory);
         return memory.Now;
     }

@@ -25,6 +25,27 @@ public sealed class LazyRestoreTests
         live.Stop();
     }
 
+    /// <summary>On persistent memory a tree of some size runs at once, unless the user does not want that.</summary>
+    [Theory]
+    [InlineData("1200", "--use-pmem", true)]
+    [InlineData("1200", "", false)]
+    [InlineData("1200", "--use-pmem --no-lazy", false)]
+    [InlineData("48", "--use-pmem", false)]
+    public void Restore_Lazy_WhereItGainsMost(string slots, string options, bool expected)
+    {
+        using var live = new LiveWorkload(new Workload("mem_churn", slots));
+        string images = live.NewImages("images");
+        List<int> tree = live.Processes();
+        live.Dump(Engine.Ours, images);
+        ProcessTable.WaitGone(tree, TimeSpan.FromSeconds(10), "dump");
+        live.Restore(Engine.Ours, images, options.Split(' ', StringSplitOptions.RemoveEmptyEntries));
+        string log = File.ReadAllText(Path.Combine(images, "restore.log"));
+        Assert.True(expected == log.Contains("left to the pager", StringComparison.Ordinal), log);
+        LazyPager.WaitDone(images);
+        live.Check("after the restore");
+        live.Stop();
+    }
+
     /// <summary>Missing pages would read as zeros: so the tree ends with its pager.</summary>
     [Fact]
     public void PagerKilled_TreeEnds_AndSeesNoZeros()

@@ -43,11 +43,11 @@ public sealed class SideThreadTests
         side.Post(() =>
         {
             begun.Set();
-            goOn.Wait();
+            goOn.Wait(TestContext.Current.CancellationToken);
             done++;
         });
         side.Post(() => done++);
-        begun.Wait();
+        begun.Wait(TestContext.Current.CancellationToken);
         var ending = new Thread(side.Dispose);
         ending.Start();
         Thread.Sleep(50);

@@ -1,5 +1,4 @@
 using CriuPmem.Engine.Dump;
-using CriuPmem.Images;
 
 namespace CriuPmem.Engine.Memory;
 

@@ -50,19 +50,16 @@ internal sealed class LiveMemory(DumpOptions options, PagesOutput output) : IMem
 
         foreach (DumpProcess process in owners) _spaces.Add(Key(process), new Space(process.Tracker!, OpenWorkingFile(process)));
         tree.Release(FinalState.Running);
-        long before = long.MaxValue;
+        long before = long.MaxValue, bytes = 0;
         for (int round = 0; round < MaxRounds; round++)
         {
-            long bytes = Round(owners, first: round == 0);
+            bytes = Round(owners, first: round == 0);
             options.Log.Info("live", $"round {round + 1}: {bytes >> 10} KiB while it ran");
-            if (bytes < EnoughBytes || bytes > before * 3 / 4)
-            {
-                _rest = RestBuffer.TryCreate(Math.Max(EnoughBytes, bytes));
-                return;
-            }
-
+            if (bytes < EnoughBytes || bytes > before * 3 / 4) break;
             before = bytes;
         }
+
+        _rest = RestBuffer.TryCreate(Math.Max(EnoughBytes, bytes));
     }
 
     /// <inheritdoc />

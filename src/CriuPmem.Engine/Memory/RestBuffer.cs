@@ -6,7 +6,7 @@ namespace CriuPmem.Engine.Memory;
 /// <remarks>No file system is waited for while the tree stands still, and no page is made or zeroed.</remarks>
 internal sealed class RestBuffer : IDisposable
 {
-    private const long MaxBytes = 1 << 30, HugePage = 2 << 20, MaxWriteBytes = 1 << 30;
+    private const long MaxBytes = 256 << 20, HugePage = 2 << 20, MaxWriteBytes = 1 << 30;
 
     private readonly long _lengthBytes;
     private long _used;

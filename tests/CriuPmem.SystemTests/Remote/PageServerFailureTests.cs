@@ -68,13 +68,14 @@ public sealed class PageServerFailureTests
         string received = live.NewImages("received"), images = live.NewImages("images");
         int port = Machine.FreePort();
         using Server server = Server.AtPort(Engine.Ours, "page-server", received, port);
-        var killer = Task.Run(() =>
+        var killer = new Thread(() =>
         {
             SpinWait.SpinUntil(() => Directory.EnumerateFiles(received, "pages-*.img").Any(file => new FileInfo(file).Length > 4 << 20), Engine.Limit);
             server.Kill();
         });
+        killer.Start();
         string line = EngineRun.Refuses(["dump", "-t", $"{live.Pid}", "-D", images, "--page-server", "--address", "127.0.0.1", "--port", $"{port}"], "CP1501", $"page server at 127.0.0.1, port {port}");
-        killer.Wait();
+        killer.Join();
         Assert.Contains("ended the connection", line, StringComparison.Ordinal);
         ExpectNoImages(images);
         live.Check("after its page server was killed");

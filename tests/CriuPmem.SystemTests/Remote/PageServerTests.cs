@@ -126,12 +126,15 @@ public sealed class PageServerTests
         int port = Machine.FreePort();
         string ready = Path.Combine(received, "ready");
         const string script = """ready=$1; shift; exec "$@" 7>"$ready" """;
-        var server = Task.Run(() => Command.Run("/bin/sh",
+        Command? ended = null;
+        var server = new Thread(() => ended = Command.Run("/bin/sh",
             ["-c", script, "sh", ready, Engine.Ours.Program, "page-server", "-D", received, "--address", "127.0.0.1", "--port", $"{port}", "--status-fd", "7"], Engine.Limit));
+        server.Start();
         Assert.True(SpinWait.SpinUntil(() => File.Exists(ready) && new FileInfo(ready).Length == 1, Engine.Limit), "nothing is written to --status-fd");
         Assert.Equal([0], File.ReadAllBytes(ready));
         live.Dump(Engine.Ours, dumped, "--page-server", "--address", "127.0.0.1", "--port", $"{port}");
-        Assert.Equal(0, server.Result.ExitCode);
+        server.Join();
+        Assert.Equal(0, ended!.ExitCode);
         Images.Join(dumped, received);
         live.Restore(Engine.Ours, received);
         live.Check("after the restore");

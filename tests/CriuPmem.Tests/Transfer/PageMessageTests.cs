@@ -26,12 +26,12 @@ public sealed class PageMessageTests
     {
         var random = new Random(1);
         Span<byte> bytes = stackalloc byte[PageMessage.Size];
+        Span<byte> again = stackalloc byte[PageMessage.Size];
         for (int i = 0; i < Cases; i++)
         {
             random.NextBytes(bytes);
             bytes.Slice(4, 4).Clear();
             PageMessage message = PageMessage.Read(bytes);
-            Span<byte> again = stackalloc byte[PageMessage.Size];
             message.Write(again);
             Assert.True(bytes.SequenceEqual(again), message.ToString());
         }

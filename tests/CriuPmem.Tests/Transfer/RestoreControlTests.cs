@@ -1,5 +1,4 @@
 using CriuPmem.Engine.Lazy;
-using CriuPmem.Engine.Transfer;
 using CriuPmem.Kernel;
 
 namespace CriuPmem.Tests.Transfer;

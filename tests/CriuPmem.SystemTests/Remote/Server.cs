@@ -29,6 +29,8 @@ internal sealed class Server : IDisposable
     {
         var server = new Server(engine, command, directory, ["-D", directory, "--address", "127.0.0.1", "--port", $"{port}", .. options]);
         server.WaitFor("listen", () => Machine.IsListening(port));
+        if (command == "dump") // it listens before it freezes anything; the images are there when it says so
+            server.WaitFor("say that pages can be fetched", () => server.Log.Contains("wait to be fetched", StringComparison.Ordinal));
         return server;
     }
 

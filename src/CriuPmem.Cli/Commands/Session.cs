@@ -2,6 +2,7 @@ using CriuPmem.Cli.Hooks;
 using CriuPmem.Cli.Options;
 using CriuPmem.Engine;
 using CriuPmem.Engine.Check;
+using CriuPmem.Engine.Memory;
 using CriuPmem.Kernel;
 
 namespace CriuPmem.Cli.Commands;
@@ -175,6 +176,7 @@ internal sealed unsafe class Session : IDisposable
     {
         PersistentMemoryKind kind = PersistentMemory.Of(ImagesFd);
         Log.Info("pmem", $"{ImagesDirectory} lies on {kind}");
+        if (Operation is "dump" or "pre-dump") Log.Info("pmem", $"pages go to {CopyWays.Describe(kind)}");
         if (kind != PersistentMemoryKind.None) return;
         Reporter.Warn("pmem", $"--use-pmem: {ImagesDirectory} lies neither on a DAX file system nor on a tmpfs; going on as on a disk");
     }

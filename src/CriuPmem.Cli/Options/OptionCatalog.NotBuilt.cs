@@ -9,7 +9,6 @@ internal static partial class OptionCatalog
     // A property of its own would be initialised before or after Every depending on the order of files: hence a method.
     private static OptionSpec[] NotBuilt =>
     [
-        Refused("stream", "streaming images to another program", Remote),
         Refused("exec-cmd", "becoming another program after restore", "Use -d, and start the program afterwards."),
         Refused("tcp-established", "keeping established TCP connections", "Use --tcp-close to restore them closed."),
         Refused("skip-in-flight", "skipping half-open TCP connections", Containers),

@@ -17,6 +17,7 @@ internal readonly record struct ScanSpan(ulong Start, ulong End, bool Saved, boo
     public static IEnumerable<ScanSpan> Of(DumpProcess process)
     {
         IReadOnlyList<(ulong Start, ulong End, bool IsNew)> tracked = process.Tracker?.Ranges ?? [];
+        ulong scratch = process.Space?.Batch.Scratch.Value ?? 0; // which is in no list of mappings, and not tracked
         int next = 0;
         ScanSpan? open = null;
         foreach (VmaEntry vma in process.Memory.Vmas)
@@ -27,7 +28,7 @@ internal readonly record struct ScanSpan(ulong Start, ulong End, bool Saved, boo
             bool saved = PagePlanner.Wanted(vma) != 0;
             var span = new ScanSpan(
                 vma.Start, vma.End, saved, saved && ((VmaStatus)vma.Status & VmaStatus.FilePrivate) != 0, saved && isTracked, saved && isTracked && tracked[next].IsNew);
-            if (open is { } before && before with { Start = 0, End = 0 } == span with { Start = 0, End = 0 })
+            if (open is { } before && !(before.End <= scratch && scratch < vma.Start) && before with { Start = 0, End = 0 } == span with { Start = 0, End = 0 })
             {
                 open = before with { End = vma.End };
                 continue;

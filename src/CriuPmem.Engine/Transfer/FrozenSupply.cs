@@ -51,7 +51,7 @@ internal sealed unsafe class FrozenSupply(IPageStore inner) : IPageStore, IPageS
         {
             for (int done = 0; done < to.Length;)
             {
-                var piece = new CopyPiece(address + (ulong)done, Math.Min(to.Length - done, CopyWorker.BufferBytes), 0, carefully);
+                var piece = new CopyPiece(address + (ulong)done, Math.Min(to.Length - done, BufferedWay.BufferBytes), 0, carefully);
                 if (!_worker.Fetch(space.Job, new ReadOnlySpan<CopyPiece>(in piece), start + done)) throw space.Job.Failure!;
                 done += piece.LengthBytes;
             }

@@ -12,7 +12,7 @@ namespace CriuPmem.Engine.Transfer;
 /// <param name="notes">The rest of the images, in which it is noted what was sent; null when nobody will ask.</param>
 internal sealed unsafe class ServerPages(ByteChannel channel, SnapshotWriter? notes) : IPageStore
 {
-    private const int BufferBytes = 1 << 20, PieceBytes = CopyWorker.BufferBytes;
+    private const int BufferBytes = 1 << 20, PieceBytes = BufferedWay.BufferBytes;
 
     private readonly CopyWorker _worker = new();
     private readonly byte* _buffer = (byte*)NativeMemory.AlignedAlloc(BufferBytes, 4096);

@@ -1,6 +1,5 @@
 using System.Runtime.InteropServices;
 using CriuPmem.Engine.Dump;
-using CriuPmem.Images;
 
 namespace CriuPmem.Engine.Memory;
 
@@ -24,14 +23,8 @@ internal sealed class CopyJob(DumpProcess process, List<CopyPiece> pieces, int s
     /// <summary>Where in the file it ends, in bytes.</summary>
     public long EndBytes { get; init; }
 
-    /// <summary>The pages file takes huge pages: workers copy straight into its extents.</summary>
-    public bool IntoExtents { get; init; }
-
-    /// <summary>Where in the engine's own memory the bytes go that belong at the file's beginning; 0 when they go into the file.</summary>
-    public ulong Destination { get; init; }
-
-    /// <summary>Takes the pages in place of the file; null when they are not compressed.</summary>
-    public CompressedPagesWriter? Compressed { get; init; }
+    /// <summary>How its pieces are copied; null for who fetches them himself.</summary>
+    public CopyWays.Choice? Way { get; init; }
 
     /// <summary>Why it failed; null while it has not.</summary>
     public CheckpointException? Failure { get; private set; }

@@ -33,7 +33,8 @@ internal sealed class PageCopier : IDisposable
         if (runs.Count == 0) return;
         using OwnedFd memory = OpenMemory(process, running: false, runs.Exists(run => run.Carefully));
         List<CopyPiece> pieces = Cut(runs, 0, out long endBytes);
-        Work(new CopyJob(process, pieces, memory.Fd, CopySource.Process, -1, "memory of criu-pmem") { EndBytes = endBytes, Destination = destination }, endBytes);
+        var job = new CopyJob(process, pieces, memory.Fd, CopySource.Process, -1, "memory of criu-pmem") { EndBytes = endBytes, Way = new CopyWays.Choice(() => new MemoryWay(destination)) };
+        Work(job, endBytes);
     }
 
     internal static OwnedFd OpenMemory(DumpProcess process, bool running, bool carefully)
@@ -59,8 +60,7 @@ internal sealed class PageCopier : IDisposable
         var job = new CopyJob(process, pieces, source, kind, file, fileName)
         {
             EndBytes = endBytes,
-            Compressed = compressed,
-            IntoExtents = totalBytes >= ParallelFromBytes && compressed is null && Sys.FileSystemMagic(file) == TMPFS_MAGIC && !Sys.Truncate(file, endBytes).Failed,
+            Way = compressed is null ? CopyWays.Into(file, totalBytes, endBytes) : new CopyWays.Choice(() => new CompressingWay(compressed)),
         };
         Work(job, totalBytes);
         return totalBytes / (long)PageSize;
@@ -96,7 +96,7 @@ internal sealed class PageCopier : IDisposable
         {
             for (ulong at = run.Start; at < run.End;)
             {
-                int room = CopyWorker.BufferBytes - (int)(offset % CopyWorker.BufferBytes);
+                int room = BufferedWay.BufferBytes - (int)(offset % BufferedWay.BufferBytes);
                 int length = (int)Math.Min(run.End - at, (ulong)room);
                 pieces.Add(new CopyPiece(at, length, offset, run.Carefully));
                 at += (ulong)length;

@@ -1,53 +1,34 @@
 using System.Runtime.InteropServices;
-using CriuPmem.Images;
 
 namespace CriuPmem.Engine.Memory;
 
-/// <summary>Copies pieces: process_vm_readv(2) into a buffer that stays in the CPU's cache and pwrite(2) from there, or straight into the file's extent.</summary>
+/// <summary>One thread's part in a copy: reads pieces of a process or a file to where its way of copying wants them.</summary>
 internal sealed unsafe class CopyWorker : IDisposable
 {
-    /// <summary>The size of the buffer, in bytes.</summary>
-    public const int BufferBytes = 512 * 1024;
-
     private const int MaxRanges = 512;
 
-    private readonly byte* _buffer = (byte*)NativeMemory.AlignedAlloc(BufferBytes, 4096);
     private readonly ulong* _remote = (ulong*)NativeMemory.Alloc(MaxRanges * 16);
-    private ExtentWindow? _window;
-    private BlockEncoder? _encoder;
+    private CopyWay? _way; // kept for the next job, if that wants the same
+    private CopyWays.Choice? _made;
 
     /// <summary>Works until the job is done or has failed.</summary>
     public void Work(CopyJob job)
     {
-        for (ReadOnlySpan<CopyPiece> pieces = job.Take(); !pieces.IsEmpty; pieces = job.Take())
+        if (_made != job.Way)
         {
-            long start = pieces[0].FileOffset;
-            byte* extent = null;
-            if (job.Destination != 0) extent = (byte*)job.Destination + start;
-            else if (job.IntoExtents && start + ExtentWindow.Bytes <= job.EndBytes) extent = (_window ??= new ExtentWindow()).TryMove(job.File, start);
-            if (extent is null) CopyBuffered(job, pieces);
-            else Fetch(job, pieces, extent);
+            _way?.Dispose();
+            _way = job.Way!.Make();
+            _made = job.Way;
         }
+
+        for (ReadOnlySpan<CopyPiece> pieces = job.Take(); !pieces.IsEmpty; pieces = job.Take()) _way!.Copy(this, job, pieces);
     }
 
     /// <inheritdoc />
     public void Dispose()
     {
-        NativeMemory.AlignedFree(_buffer);
         NativeMemory.Free(_remote);
-        _window?.Dispose();
-        _encoder?.Dispose();
-    }
-
-    private void CopyBuffered(CopyJob job, ReadOnlySpan<CopyPiece> pieces)
-    {
-        while (!pieces.IsEmpty)
-        {
-            int count = 0, bytes = 0;
-            while (count < pieces.Length && bytes + pieces[count].LengthBytes <= BufferBytes) bytes += pieces[count++].LengthBytes;
-            if (!Fetch(job, pieces[..count], _buffer) || !Store(job, pieces[0].FileOffset, bytes)) return;
-            pieces = pieces[count..];
-        }
+        _way?.Dispose();
     }
 
     /// <summary>Reads pieces, one behind the other, to <paramref name="to"/>; false when the job has failed.</summary>
@@ -139,29 +120,5 @@ internal sealed unsafe class CopyWorker : IDisposable
             SysResult read = Syscall.Invoke(SyscallNumber.pread64, job.Source, (long)(to + done), (long)PageSize, (long)piece.Address + done);
             if (read.Raw != (long)PageSize) new Span<byte>(to + done, (int)PageSize).Clear();
         }
-    }
-
-    private bool Store(CopyJob job, long offset, int bytes)
-    {
-        if (job.Compressed is { } compressed)
-        {
-            SysResult added = compressed.Add(_encoder ??= compressed.NewEncoder(), offset, new ReadOnlySpan<byte>(_buffer, bytes));
-            if (added.Failed) job.Fail("the memory of the process cannot be written", added.Errno, 0);
-            return !added.Failed;
-        }
-
-        for (int done = 0; done < bytes;)
-        {
-            SysResult written = Syscall.Invoke(SyscallNumber.pwrite64, job.File, (long)(_buffer + done), bytes - done, offset + done);
-            if (written.Raw <= 0)
-            {
-                job.Fail("the memory of the process cannot be written", written.Errno, 0);
-                return false;
-            }
-
-            done += written.Value;
-        }
-
-        return true;
     }
 }

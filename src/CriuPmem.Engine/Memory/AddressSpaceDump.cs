@@ -81,7 +81,23 @@ internal static class AddressSpaceDump
         process.Mappings.Clear();
         process.Memory.Vmas.Clear();
         ReadMappings(process, process.Mappings, IsLarge(process));
+        Straighten(process.Mappings);
         foreach (ref readonly MemoryMapping mapping in CollectionsMarshal.AsSpan(process.Mappings)) process.Memory.Vmas.Add(Entry(mapping));
+    }
+
+    /// <summary>A mapping that grows while the list is read piece by piece may be told twice, the second time as it is then.</summary>
+    private static void Straighten(List<MemoryMapping> mappings)
+    {
+        int kept = 0;
+        for (int i = 0; i < mappings.Count; i++)
+        {
+            MemoryMapping mapping = mappings[i];
+            while (kept > 0 && mappings[kept - 1].Start >= mapping.Start) kept--;
+            mappings[kept++] = mapping;
+            if (kept > 1 && mappings[kept - 2].End > mapping.Start) mappings[kept - 2] = mappings[kept - 2] with { End = mapping.Start };
+        }
+
+        mappings.RemoveRange(kept, mappings.Count - kept);
     }
 
     private static bool IsLarge(DumpProcess process) => (process.Threads.Count > 0 ? process.Leader.Status : process.Proc.Status()) is { ResidentKib: >= LargeKib };

@@ -29,7 +29,8 @@ internal sealed class PagePlanner : IDisposable
         using OwnedFd? pagemap = OpenPagemap(process, running);
         if (pagemap is null) return plan;
         var cutter = new RunCutter(process);
-        foreach (ScanSpan span in ScanSpan.Of(process))
+        _scanner.MayEnd = running;
+        foreach (ScanSpan span in ScanSpan.Of(process, acrossGaps: !protect && !running))
         {
             if (!span.Saved) _scanner.Guards(pagemap.Fd, span.Start, span.End, (start, end, _) => guards.Add(Guard(start, end)));
             else if (!span.Tracked) _scanner.OwnPages(pagemap.Fd, span.Start, span.End, span.OfFile, (start, end, guard) => Found(start, end, guard, true));
@@ -59,7 +60,8 @@ internal sealed class PagePlanner : IDisposable
     {
         using OwnedFd? pagemap = OpenPagemap(process, running: round != CopyRound.Last);
         if (pagemap is null) return new PageChanges();
-        List<ScanSpan> spans = [.. ScanSpan.Of(process)];
+        _scanner.MayEnd = round != CopyRound.Last;
+        List<ScanSpan> spans = [.. ScanSpan.Of(process, acrossGaps: round == CopyRound.Last)];
         List<ScanSpan> others = round == CopyRound.Last ? ScanSpan.TakeHalf(spans) : [];
         PageChanges changes = others.Count == 0
             ? FindChanges(_scanner, process, pagemap.Fd, spans, round) : FindInTwoThreads(process, pagemap.Fd, spans, others, round);

@@ -13,6 +13,9 @@ internal sealed unsafe class PageScanner : IDisposable
 
     private readonly Region* _regions = (Region*)NativeMemory.Alloc(RegionsPerCall, (nuint)sizeof(Region));
 
+    /// <summary>The process runs, and has nothing to be found any more when it has ended.</summary>
+    public bool MayEnd { get; set; }
+
     /// <summary>Page categories (PAGE_IS_…).</summary>
     [Flags]
     public enum Category : ulong
@@ -152,6 +155,7 @@ internal sealed unsafe class PageScanner : IDisposable
                 return;
             }
 
+            if (found.Errno == Errno.ESRCH && MayEnd) return;
             found.OrThrow("ioctl(PAGEMAP_SCAN)", "pagemap");
             for (int i = 0; i < found.Value; i++)
             {

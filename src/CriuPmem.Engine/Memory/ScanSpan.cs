@@ -4,7 +4,7 @@ using CriuPmem.Images.Messages;
 
 namespace CriuPmem.Engine.Memory;
 
-/// <summary>Neighbouring mappings whose pages are looked for in the same way; what lies between them is not mapped.</summary>
+/// <summary>Neighbouring mappings whose pages are looked for in the same way.</summary>
 /// <param name="Start">The first address.</param>
 /// <param name="End">The address after the last.</param>
 /// <param name="Saved">Pages may be the process's own, and are saved then; of others only guard regions are of interest.</param>
@@ -14,10 +14,14 @@ namespace CriuPmem.Engine.Memory;
 internal readonly record struct ScanSpan(ulong Start, ulong End, bool Saved, bool OfFile, bool Tracked, bool IsNew)
 {
     /// <summary>The spans of a process whose mappings are known, in ascending order.</summary>
-    public static IEnumerable<ScanSpan> Of(DumpProcess process)
+    /// <param name="process">The process.</param>
+    /// <param name="acrossGaps">
+    /// A span may reach over what is not mapped. Not where pages are protected: a tracked mapping of a program that runs may have
+    /// grown into the gap since, and its pages would be protected there, unseen.
+    /// </param>
+    public static IEnumerable<ScanSpan> Of(DumpProcess process, bool acrossGaps)
     {
         IReadOnlyList<(ulong Start, ulong End, bool IsNew)> tracked = process.Tracker?.Ranges ?? [];
-        ulong scratch = process.Space?.Batch.Scratch.Value ?? 0; // which is in no list of mappings, and not tracked
         int next = 0;
         ScanSpan? open = null;
         foreach (VmaEntry vma in process.Memory.Vmas)
@@ -28,7 +32,7 @@ internal readonly record struct ScanSpan(ulong Start, ulong End, bool Saved, boo
             bool saved = PagePlanner.Wanted(vma) != 0;
             var span = new ScanSpan(
                 vma.Start, vma.End, saved, saved && ((VmaStatus)vma.Status & VmaStatus.FilePrivate) != 0, saved && isTracked, saved && isTracked && tracked[next].IsNew);
-            if (open is { } before && !(before.End <= scratch && scratch < vma.Start) && before with { Start = 0, End = 0 } == span with { Start = 0, End = 0 })
+            if (open is { } before && (acrossGaps || before.End == vma.Start) && before with { Start = 0, End = 0 } == span with { Start = 0, End = 0 })
             {
                 open = before with { End = vma.End };
                 continue;

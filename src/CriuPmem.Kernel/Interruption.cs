@@ -73,6 +73,14 @@ public static unsafe class Interruption
         Check();
     }
 
+    /// <summary>Waits a moment after somebody else's program ran: a signal that it sent is noted by a thread that may not have run since.</summary>
+    /// <remarks>It is no longer pending as soon as that thread has taken it, some instructions before it is noted.</remarks>
+    public static void Settle()
+    {
+        const int patienceMs = 3;
+        for (int waited = 0; s_handled.Count > 0 && Signal == 0 && waited < patienceMs; waited++) Sys.SleepMicroseconds(1000);
+    }
+
     /// <summary>What says that a signal ended the operation.</summary>
     public static CheckpointException Failure()
     {

@@ -77,6 +77,7 @@ internal sealed unsafe class ActionScripts(IReadOnlyList<string> scripts, int im
         SysResult started = ChildCalls.Start(calls, ChildCalls.UntilExec);
         if (started.Failed) return (-1, started.Errno);
         int status = ChildExit.Wait(started.Value);
+        Interruption.Settle();
         // Where the last call has a result, none succeeded: an execve that succeeds does not return.
         long last = calls[^1].Result;
         return last == 1 ? (status, Errno.None) : (status, WorstOf(calls));

@@ -24,6 +24,9 @@ if [ -z "$build_only" ]; then
   need redis-server redis-server
   need mariadbd mariadb-server
   need nginx nginx-light
+  need strace strace
+  # What --tls loads at run time.
+  /sbin/ldconfig -p | grep -q 'libssl\.so\.3' || missing+=(libssl3)
   need node nodejs
   # javac is not needed: a source file can be started, but only with the compiler module of a JDK.
   { have java && java --list-modules 2>/dev/null | grep -q '^jdk.compiler'; } || missing+=(openjdk-17-jdk-headless)

@@ -41,9 +41,9 @@ internal sealed class Ahead<T>(Func<T> work)
         {
             _value = work();
         }
-        catch (CheckpointException failure)
+        catch (Exception failure)
         {
-            _failure = ExceptionDispatchInfo.Capture(failure);
+            _failure = ExceptionDispatchInfo.Capture(failure); // whatever it is: who needs the value must not wait for ever
         }
 
         _done = true;

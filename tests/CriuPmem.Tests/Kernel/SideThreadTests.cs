@@ -81,6 +81,17 @@ public sealed class SideThreadTests
         Assert.Throws<CheckpointException>(() => ahead.Value);
     }
 
+    /// <summary>A fault of our own, too: who waited for the value would wait for ever, and the tree stand still.</summary>
+    [Fact]
+    public void Ahead_AnyFault_EndsTheWait()
+    {
+        var ahead = new Ahead<string>(() => throw new FormatException("unexpected"));
+        using var side = new SideThread(isActive: true);
+        side.Post(ahead.Prepare);
+        side.Finish();
+        Assert.Throws<FormatException>(() => ahead.Value);
+    }
+
     [Fact]
     public void Ahead_Dropped_DoesNothing()
     {

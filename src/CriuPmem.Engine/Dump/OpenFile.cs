@@ -76,7 +76,7 @@ internal sealed class OpenFile : IDisposable
     public void PlanAhead()
     {
         if (IsAnonymous) _infoAhead = new Ahead<string>(ReadInfo);
-        else if (Stat.Type == S_IFSOCK && (Flags & O_PATH) == 0) OptionsAhead = new Ahead<SkOptsEntry>(() => SocketOptions.Read(this));
+        else if (Stat.Type == S_IFSOCK && (Flags & O_PATH) == 0) OptionsAhead = new Ahead<SkOptsEntry>(ReadOptions);
     }
 
     /// <summary>Reads what was planned.</summary>
@@ -104,12 +104,8 @@ internal sealed class OpenFile : IDisposable
     /// <summary>A copy of the descriptor in the engine's own table (pidfd_getfd(2)): the same open file description.</summary>
     public int Copy()
     {
-        if (_copy is { } known) return known.Fd;
-        var made = new OwnedFd((int)Process.CopyOf(Fd).OrThrow("pidfd_getfd", $"{Process}, {this}"));
-        OwnedFd? earlier = Interlocked.CompareExchange(ref _copy, made, null);
-        if (earlier is null) return made.Fd;
-        made.Dispose(); // another thread was a little faster
-        return earlier.Fd;
+        _copy ??= NewCopy();
+        return _copy.Fd;
     }
 
     /// <summary>Who is told of events (F_SETOWN, F_SETSIG), for the image.</summary>
@@ -137,6 +133,15 @@ internal sealed class OpenFile : IDisposable
         _infoAhead?.Drop();
         OptionsAhead?.Drop();
         _copy?.Dispose();
+    }
+
+    private OwnedFd NewCopy() => new((int)Process.CopyOf(Fd).OrThrow("pidfd_getfd", $"{Process}, {this}"));
+
+    // With a copy of its own: those of all sockets at a time might be more than the engine may have open.
+    private SkOptsEntry ReadOptions()
+    {
+        using OwnedFd copy = NewCopy();
+        return SocketOptions.Read(this, copy.Fd);
     }
 
     private string ReadInfo() => Process.Proc.ReadText(string.Create(CultureInfo.InvariantCulture, $"fdinfo/{Fd}")) ?? "";

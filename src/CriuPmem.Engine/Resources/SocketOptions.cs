@@ -18,12 +18,13 @@ internal static class SocketOptions
     ];
 
     /// <summary>Reads them, unless that was done ahead.</summary>
-    public static SkOptsEntry Dump(OpenFile file) => file.OptionsAhead?.Value ?? Read(file);
+    public static SkOptsEntry Dump(OpenFile file) => file.OptionsAhead?.Value ?? Read(file, file.Copy());
 
     /// <summary>Reads them: some forty calls.</summary>
-    public static SkOptsEntry Read(OpenFile file)
+    /// <param name="file">The socket.</param>
+    /// <param name="fd">A copy of its descriptor.</param>
+    public static SkOptsEntry Read(OpenFile file, int fd)
     {
-        int fd = file.Copy();
         Sys.GetOption(fd, SOL_SOCKET, SO_SNDTIMEO, out (ulong Sec, ulong Usec) send);
         Sys.GetOption(fd, SOL_SOCKET, SO_RCVTIMEO, out (ulong Sec, ulong Usec) receive);
         var options = new SkOptsEntry

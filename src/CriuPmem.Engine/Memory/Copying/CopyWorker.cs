@@ -85,7 +85,7 @@ internal sealed unsafe class CopyWorker : IDisposable
                 return true;
             }
 
-            if (read.Raw == 0 && job.Kind == CopySource.File) // the rest of the last page
+            if (read.Raw == 0 && job.Kind == CopySource.File && piece.LengthBytes - done < (int)PageSize) // the rest of the last page
             {
                 new Span<byte>(to + done, piece.LengthBytes - done).Clear();
                 return true;

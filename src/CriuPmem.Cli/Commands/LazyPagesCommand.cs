@@ -1,8 +1,6 @@
-using CriuPmem.Cli.Hooks;
 using CriuPmem.Cli.Options;
 using CriuPmem.Engine;
 using CriuPmem.Engine.Lazy;
-using CriuPmem.Kernel;
 
 namespace CriuPmem.Cli.Commands;
 
@@ -16,33 +14,15 @@ internal static class LazyPagesCommand
     public static int Run(Invocation given, Reporter reporter, int arguments)
     {
         LazyPagesOptions options = OptionsMapper.ToLazyPages(given);
-        if (given.Get(RemoteCatalog.Daemon) && !Background.IsHere) return Background.Start(arguments);
-        Interruption.Begin();
-        using Session session = Session.Open(given, reporter);
-        session.Fill(options);
-        Readiness? readiness = null;
-        try
+        return Serving.Run(given, reporter, arguments, options, (session, readiness) =>
         {
-            readiness = new Readiness(given, session);
             options.OnReady = () =>
             {
                 reporter.Say($"waiting for a restore of {session.ImagesDirectory} …");
                 return readiness.Tell();
             };
             LazyPagesJob.Run(options);
-            reporter.Say("all memory is there");
-            return 0;
-        }
-        catch (Exception ended) when (ended is not OutOfMemoryException)
-        {
-            readiness?.TakeBack();
-            CheckpointException failure = session.Complete(ended);
-            reporter.Fail(failure);
-            return Application.ExitCode(failure);
-        }
-        finally
-        {
-            readiness?.Dispose();
-        }
+            return "all memory is there";
+        });
     }
 }

@@ -16,8 +16,6 @@ internal sealed record StoreSpeed(long BytesPerSecond, long DurableBytesPerSecon
     private const ulong SampleBytes = 64 << 20;
     private const int Samples = 3;
     private const long GoodForSeconds = 24 * 3600; // the speed of a disk changes as it fills
-    private const int O_TMPFILE_RDWR = 0x410002;
-
     /// <summary>How long it takes until so much is durable, once it is copied.</summary>
     public long SyncMicroseconds(long bytes) => SyncBaseMicroseconds + (long)(bytes * 1e6 / DurableBytesPerSecond);
 
@@ -73,7 +71,7 @@ internal sealed record StoreSpeed(long BytesPerSecond, long DurableBytesPerSecon
 
     private static StoreSpeed Measure(int directoryFd, string directory)
     {
-        using var file = new OwnedFd((int)Sys.OpenAt(directoryFd, ".", O_TMPFILE_RDWR, 0x180).OrThrow("open a file without a name in", directory));
+        using var file = new OwnedFd((int)Sys.OpenAt(directoryFd, ".", O_TMPFILE | O_RDWR, 0x180).OrThrow("open a file without a name in", directory));
         ulong memory = (ulong)Sys.Mmap(0, SampleBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0).OrThrow("mmap", "memory to measure with");
         try
         {

@@ -5,13 +5,10 @@ namespace CriuPmem.Engine.Memory;
 /// <summary>How much more memory a process can take before something has to give way.</summary>
 internal static class MemoryRoom
 {
-    private const string MeminfoName = "MemAvailable:";
-
     /// <summary>In bytes: what the machine has available (proc_meminfo(5)), or less by a limit of one of its control groups (cgroup v2).</summary>
     public static ulong Bytes(ProcDirectory process)
     {
-        string? available = process.ReadText("/proc/meminfo")?.Split('\n').FirstOrDefault(line => line.StartsWith(MeminfoName, StringComparison.Ordinal));
-        ulong room = TryNumber(available?[MeminfoName.Length..].Replace("kB", "", StringComparison.Ordinal), out ulong kib) ? kib << 10 : ulong.MaxValue;
+        ulong room = (ulong)MemoryInfo.AvailableBytes();
         string? group = process.ReadText("cgroup")?.Split('\n').FirstOrDefault(line => line.StartsWith("0::/", StringComparison.Ordinal));
         for (string path = group?[3..] ?? ""; path.Length > 0; path = path[..path.LastIndexOf('/')])
         {

@@ -15,8 +15,6 @@ namespace CriuPmem.Engine.Memory;
 /// <param name="runsOn">The tree stands still now, and runs on afterwards.</param>
 internal sealed class PagesOutput(SnapshotWriter snapshot, DumpOptions options, PagesIds ids, bool runsOn) : IDisposable
 {
-    private const int O_TMPFILE_RDWR = 0x410002;
-
     private readonly List<(DumpProcess Process, OwnedFd Copy, long LengthBytes, uint PagesId)> _later = [];
 
     /// <summary>How pages are compressed; null when they are not.</summary>
@@ -79,7 +77,7 @@ internal sealed class PagesOutput(SnapshotWriter snapshot, DumpOptions options, 
     /// <exception cref="CheckpointException">The file system cannot.</exception>
     public OwnedFd MakeWorkingFile()
     {
-        SysResult opened = Sys.OpenAt(options.ImagesDirectoryFd, ".", O_TMPFILE_RDWR, 0x180);
+        SysResult opened = Sys.OpenAt(options.ImagesDirectoryFd, ".", O_TMPFILE | O_RDWR, 0x180);
         if (!opened.Failed) return new OwnedFd(opened.Value);
         throw new CheckpointException(ErrorCode.ImagesDirectory, "no working file can be made for a live snapshot")
         {

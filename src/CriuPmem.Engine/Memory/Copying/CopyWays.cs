@@ -3,8 +3,8 @@ namespace CriuPmem.Engine.Memory;
 /// <summary>Chooses the way of copying by what the file lies on.</summary>
 /// <remarks>
 /// Measured (2 CPUs, Linux 6.18): huge pages of a tmpfs take 8 GB/s with two threads, write(2) into it 2.5. Into a DAX file
-/// write(2) stores past the caches: one copy, and nothing but metadata is left to sync. On a disk O_DIRECT was no faster than the
-/// page cache with fsync after it.
+/// write(2) stores past the caches (Documentation/filesystems/dax.rst), so that only metadata is left to sync. Whether O_DIRECT is
+/// faster on a disk than the page cache with fsync after it, two tries here did not tell.
 /// </remarks>
 internal static class CopyWays
 {

@@ -25,7 +25,7 @@ internal static class Chart
         peer.Color = Colors.Gray;
         peer.LinePattern = LinePattern.Dashed;
         plot.XLabel("time, per cent of CRIU 4.2's: shorter is better");
-        plot.Axes.SetLimits(0, 115, -0.6, rows.Count - 0.4);
+        plot.Axes.SetLimits(0, 115, -1.6, rows.Count - 0.4); // room for the legend under the last row
         plot.Legend.Alignment = Alignment.LowerRight;
         plot.ShowLegend();
         plot.SaveSvg(path, Width, Margin + (RowHeight * rows.Count));

@@ -24,18 +24,18 @@ public sealed record EstimateResult
     /// <summary>Free bytes in the images directory.</summary>
     public long FreeBytes { get; init; }
 
-    /// <summary>How long a dump would take.</summary>
+    /// <summary>How long a dump would take, in microseconds.</summary>
     public long DumpMicroseconds { get; init; }
 
-    /// <summary>How long the tree would stand still in it.</summary>
+    /// <summary>How long the tree would stand still in it, in microseconds.</summary>
     public long FrozenMicroseconds { get; init; }
 
-    /// <summary>How long it would stand still when it is left running (-R).</summary>
+    /// <summary>How long it would stand still when it is left running (-R), in microseconds.</summary>
     public long FrozenRunningMicroseconds { get; init; }
 
-    /// <summary>How long a restore would take.</summary>
+    /// <summary>How long a restore would take, in microseconds.</summary>
     public long RestoreMicroseconds { get; init; }
 
-    /// <summary>How fast memory goes into the images directory.</summary>
+    /// <summary>How fast memory goes into the images directory, in bytes per second.</summary>
     public long BytesPerSecond { get; init; }
 }

@@ -19,14 +19,14 @@ internal sealed class TimeModel(TreeCount count, StoreSpeed speed, bool sync)
 
     /// <summary>All of a dump.</summary>
     public long DumpMicroseconds => FrozenMicroseconds + 6_000 +
-        (long)(count.Processes * 240 + count.Threads * 75 + count.Mappings * 1.1 + count.Descriptors * 3 + (count.MemoryBytes >> 20) * ExitMicrosecondsPerMiB) +
+        (long)(count.Processes * 120 + count.Threads * 42 + count.Mappings * 1.5 + count.Descriptors * 3.5 + (count.MemoryBytes >> 20) * ExitMicrosecondsPerMiB) +
         (sync ? speed.SyncMicroseconds(count.SnapshotBytes) : 0);
 
     /// <summary>All of a restore.</summary>
     public long RestoreMicroseconds => 6_000 +
-        (long)(count.Processes * 1_050 + count.Threads * 210 + count.Mappings * 5.9 + count.Descriptors * 8 + CopyMicroseconds * RestoreOfCopy);
+        (long)(count.Processes * 930 + count.Threads * 190 + count.Mappings * 5.5 + count.Descriptors * 10 + CopyMicroseconds * RestoreOfCopy);
 
-    private long Observed => 2_500 + (long)(count.Processes * 1_000 + count.Threads * 125 + count.Mappings * 4.2 + count.Descriptors * 27);
+    private long Observed => 2_500 + (long)(count.Processes * 460 + count.Threads * 100 + count.Mappings * 1.9 + count.Descriptors * 17.7);
 
     private long CopyMicroseconds => (long)(count.MemoryBytes * 1e6 / speed.BytesPerSecond);
 }

@@ -18,7 +18,7 @@ internal sealed class LazyRestore(RestoreContext context) : IDisposable
     private LazyPagesClient? _daemon;
 
     /// <summary>Trees with less saved memory than this are read at once unless the user says otherwise, in bytes.</summary>
-    /// <remarks>Reading 256 MiB takes 40 ms; a pager and its guardian are started in ten, and copy a third as fast.</remarks>
+    /// <remarks>Reading 256 MiB takes 40 ms; a pager and its guardian are started in six, and bring memory back half as fast (docs/performance.md).</remarks>
     public const long WorthwhileBytes = 256 << 20;
 
     /// <summary>Whether memory shall come back while the tree runs: as the user says, else where it lies on persistent memory and is much.</summary>

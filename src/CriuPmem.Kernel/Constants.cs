@@ -29,7 +29,7 @@ internal static class Constants
 
     // mman.h
     public const int PROT_NONE = 0, PROT_READ = 1, PROT_WRITE = 2, PROT_EXEC = 4;
-    public const int MAP_SHARED = 1, MAP_PRIVATE = 2, MAP_FIXED = 0x10, MAP_ANONYMOUS = 0x20, MAP_GROWSDOWN = 0x100;
+    public const int MAP_SHARED = 1, MAP_PRIVATE = 2, MAP_FIXED = 0x10, MAP_ANONYMOUS = 0x20, MAP_GROWSDOWN = 0x100, MAP_DROPPABLE = 8;
     public const int MAP_LOCKED = 0x2000, MAP_NORESERVE = 0x4000, MAP_POPULATE = 0x8000, MAP_STACK = 0x20000;
     public const int MAP_HUGETLB = 0x40000, MAP_FIXED_NOREPLACE = 0x100000;
     public const int MREMAP_MAYMOVE = 1, MREMAP_FIXED = 2;

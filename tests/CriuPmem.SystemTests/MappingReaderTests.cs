@@ -32,6 +32,28 @@ public sealed class MappingReaderTests
         }
     }
 
+    /// <summary>What the engine has no mapping of is understood from the second time on.</summary>
+    [Fact]
+    public void UnknownBit_IsLearned()
+    {
+        if (!File.Exists("/sys/kernel/btf/vmlinux")) Assert.Skip("this kernel does not describe its types");
+        using var live = new LiveWorkload(Workload.Named("mem_seal"));
+        using ProcDirectory process = ProcDirectory.TryOpen(live.Pid)!;
+        var first = new List<MemoryMapping>();
+        var second = new List<MemoryMapping>();
+        var reader = new MappingReader();
+        Assert.True(reader.TryRead(process, large: true, first));
+        Assert.Equal(0, reader.ByIterator);
+        Assert.True(reader.TryRead(process, large: true, second));
+        Assert.Equal(first.Count(mapping => mapping.Name != "[vsyscall]"), reader.ByIterator);
+        Assert.Equal(first.Select(mapping => (mapping.Start, mapping.Flags)).SkipLast(1), second.Select(mapping => (mapping.Start, mapping.Flags)).SkipLast(1));
+        Assert.Contains(second, mapping => (mapping.Flags & VmFlags.Sealed) != 0);
+    }
+
+    [Fact]
+    public void Contradiction_IsSeen() =>
+        Assert.False(new MappingFlagBits([(0x73, VmFlags.MayWrite), (0x2073, VmFlags.MayWrite | VmFlags.Locked), (0x73, VmFlags.Locked)]).IsConsistent);
+
     [Fact]
     public void UnknownBit_IsNotGuessed()
     {

@@ -7,13 +7,13 @@ internal static class FlagSample
 {
     private static ReadOnlySpan<int> Advice =>
     [
-        MADV_SEQUENTIAL, MADV_RANDOM, MADV_DONTFORK, MADV_MERGEABLE, MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_DONTDUMP, MADV_WIPEONFORK,
+        MADV_SEQUENTIAL, MADV_RANDOM, MADV_DONTFORK, MADV_MERGEABLE, MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_DONTDUMP, MADV_WIPEONFORK, MADV_GUARD_INSTALL,
     ];
 
-    private static int Pages => Advice.Length + 5;
+    private static int Pages => Advice.Length + 8;
 
-    /// <summary>Learns what the bits mean; null when the two ways of reading do not agree about the engine's own mappings.</summary>
-    public static MappingFlagBits? TryLearn(MappingIterator iterator)
+    /// <summary>What the two ways of reading tell of the engine's own mappings; null when they do not agree.</summary>
+    public static List<(ulong Word, VmFlags Flags)>? TryTake(MappingIterator iterator)
     {
         ulong lengthBytes = (ulong)(2 * Pages) * PageSize;
         SysResult memory = Sys.Mmap(0, lengthBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -43,6 +43,9 @@ internal static class FlagSample
         Map(ref at, 0);
         Syscall.Invoke(SyscallNumber.mlock2, (long)(at - (2 * PageSize)), (long)PageSize, MLOCK_ONFAULT);
         Map(ref at, MAP_GROWSDOWN);
+        Map(ref at, MAP_DROPPABLE, MAP_ANONYMOUS);
+        Map(ref at, MAP_SHARED, MAP_ANONYMOUS);
+        MapSharedFile(ref at);
         SysResult made = Syscall.Invoke(SyscallNumber.userfaultfd, O_CLOEXEC | Sys.UFFD_USER_MODE_ONLY);
         if (made.Failed) return null;
         Sys.UserfaultfdApi(made.Value, 0);
@@ -53,26 +56,46 @@ internal static class FlagSample
         return new OwnedFd(made.Value);
     }
 
-    private static void Map(ref ulong at, int flags)
+    private static void Map(ref ulong at, int flags, int kind = MAP_PRIVATE | MAP_ANONYMOUS)
     {
-        Sys.Mmap(at, PageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | flags, -1, 0);
+        Sys.Mmap(at, PageSize, PROT_READ | PROT_WRITE, kind | MAP_FIXED | flags, -1, 0);
         at += 2 * PageSize;
     }
 
-    private static MappingFlagBits? TryRead(MappingIterator iterator)
+    // Of a file that cannot be written: the kernel has two bits for what is shared, of which this mapping has one.
+    private static void MapSharedFile(ref ulong at)
+    {
+        SysResult file = Sys.OpenAt(AT_FDCWD, "/proc/self/exe", O_RDONLY | O_CLOEXEC);
+        if (!file.Failed)
+        {
+            using var opened = new OwnedFd(file.Value);
+            Sys.Mmap(at, PageSize, PROT_READ, MAP_SHARED | MAP_FIXED, opened.Fd, 0);
+        }
+
+        at += 2 * PageSize;
+    }
+
+    private static List<(ulong Word, VmFlags Flags)>? TryRead(MappingIterator iterator)
     {
         using ProcDirectory? self = ProcDirectory.TryOpen(Environment.ProcessId);
         var told = new List<MemoryMapping>();
         var words = new List<MappingIterator.Entry>();
         if (self is null || !SmapsParser.TryRead(self, "smaps", told) || !iterator.TryRead(self.Pid, words)) return null;
-        var pairs = new List<(ulong Word, VmFlags Flags)>();
-        var byStart = words.ToDictionary(word => word.Start);
+        List<(ulong Word, VmFlags Flags)> pairs = Pair(told, words);
+        return pairs.Count < Pages ? null : pairs;
+    }
+
+    /// <summary>The words and flags of the mappings that both ways tell of; others have changed between the two.</summary>
+    public static List<(ulong Word, VmFlags Flags)> Pair(List<MemoryMapping> told, List<MappingIterator.Entry> words)
+    {
+        var pairs = new List<(ulong, VmFlags)>();
+        var byStart = new Dictionary<ulong, MappingIterator.Entry>(words.Count);
+        foreach (MappingIterator.Entry word in words) byStart[word.Start] = word;
         foreach (ref readonly MemoryMapping mapping in CollectionsMarshal.AsSpan(told))
         {
-            // Another thread of the engine may have changed some between the two.
             if (byStart.TryGetValue(mapping.Start, out MappingIterator.Entry word) && word.End == mapping.End) pairs.Add((word.Flags, mapping.Flags));
         }
 
-        return pairs.Count < Pages ? null : new MappingFlagBits(CollectionsMarshal.AsSpan(pairs));
+        return pairs;
     }
 }

@@ -15,10 +15,15 @@ internal sealed class MappingFlagBits
         foreach ((ulong word, _) in sample) KnownBits |= word;
         foreach (VmFlags flag in Enum.GetValues<VmFlags>())
         {
-            ulong bits = flag == VmFlags.None ? 0 : Candidates(sample, flag);
-            if (bits != 0) _meanings.Add((bits, flag));
+            if (flag == VmFlags.None || !Has(sample, flag)) continue;
+            ulong bits = Candidates(sample, flag);
+            _meanings.Add((bits, flag));
+            IsConsistent &= bits != 0;
         }
     }
+
+    /// <summary>Whether each flag that the sample has is some bit.</summary>
+    public bool IsConsistent { get; } = true;
 
     /// <summary>All bits that the sample has.</summary>
     public ulong KnownBits { get; }
@@ -36,17 +41,20 @@ internal sealed class MappingFlagBits
         return true;
     }
 
+    private static bool Has(ReadOnlySpan<(ulong Word, VmFlags Flags)> sample, VmFlags flag)
+    {
+        foreach ((_, VmFlags flags) in sample)
+        {
+            if ((flags & flag) != 0) return true;
+        }
+
+        return false;
+    }
+
     private static ulong Candidates(ReadOnlySpan<(ulong Word, VmFlags Flags)> sample, VmFlags flag)
     {
         ulong candidates = ulong.MaxValue;
-        bool seen = false;
-        foreach ((ulong word, VmFlags flags) in sample)
-        {
-            bool has = (flags & flag) != 0;
-            seen |= has;
-            candidates &= has ? word : ~word;
-        }
-
-        return seen ? candidates : 0;
+        foreach ((ulong word, VmFlags flags) in sample) candidates &= (flags & flag) != 0 ? word : ~word;
+        return candidates;
     }
 }

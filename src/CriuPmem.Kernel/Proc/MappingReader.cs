@@ -5,7 +5,8 @@ namespace CriuPmem.Kernel;
 /// <summary>Reads the mappings of processes with their flags, in the way that costs least.</summary>
 /// <remarks>
 /// smaps for small processes; for many, or large ones, maps and a BPF iterator (<see cref="MappingIterator"/>), which costs
-/// some milliseconds to begin with. Where there is no BPF, or it tells anything that is not understood: smaps. Thread-safe.
+/// some milliseconds to begin with. Where there is no BPF, or it tells anything that is not understood: smaps, from which that
+/// is learned for the next time. Thread-safe.
 /// </remarks>
 internal sealed class MappingReader
 {
@@ -14,6 +15,7 @@ internal sealed class MappingReader
     private readonly Lock _lock = new();
     private readonly List<MappingIterator.Entry> _entries = [];
     private MappingIterator? _iterator;
+    private HashSet<(ulong Word, VmFlags Flags)> _sample = [];
     private MappingFlagBits? _bits;
     private bool _tried;
 
@@ -35,11 +37,13 @@ internal sealed class MappingReader
 
         lock (_lock)
         {
+            _entries.Clear();
             if (Begin() && SmapsParser.TryRead(process, "maps", mappings) && TryAddFlags(process.Pid, mappings)) return true;
+            mappings.Clear();
+            if (!SmapsParser.TryRead(process, "smaps", mappings)) return false;
+            if (_entries.Count > 0) Learn(process.Pid, mappings);
+            return true;
         }
-
-        mappings.Clear();
-        return SmapsParser.TryRead(process, "smaps", mappings);
     }
 
     private bool Begin()
@@ -47,13 +51,28 @@ internal sealed class MappingReader
         if (_tried) return _bits is not null;
         _tried = true;
         _iterator = MappingIterator.TryCreate();
-        _bits = _iterator is null ? null : FlagSample.TryLearn(_iterator);
+        if (_iterator is null || FlagSample.TryTake(_iterator) is not { } sample) return false;
+        _sample = [.. sample];
+        var bits = new MappingFlagBits([.. _sample]);
+        _bits = bits.IsConsistent ? bits : null;
         return _bits is not null;
+    }
+
+    // Of mappings that were the same before and after smaps told of them: this process may run.
+    private void Learn(int pid, List<MemoryMapping> told)
+    {
+        var after = new List<MappingIterator.Entry>(_entries.Count);
+        if (!_iterator!.TryRead(pid, after)) return;
+        HashSet<(ulong Start, ulong End, ulong Flags)> before = [.. _entries.Select(static entry => (entry.Start, entry.End, entry.Flags))];
+        after.RemoveAll(entry => !before.Contains((entry.Start, entry.End, entry.Flags)));
+        HashSet<(ulong Word, VmFlags Flags)> sample = [.. _sample, .. FlagSample.Pair(told, after)];
+        if (sample.Count == _sample.Count) return;
+        var bits = new MappingFlagBits([.. sample]);
+        if (bits.IsConsistent) (_sample, _bits) = (sample, bits);
     }
 
     private bool TryAddFlags(int pid, List<MemoryMapping> mappings)
     {
-        _entries.Clear();
         if (!_iterator!.TryRead(pid, _entries)) return false;
         int next = 0;
         foreach (ref MemoryMapping mapping in CollectionsMarshal.AsSpan(mappings))

@@ -8,7 +8,7 @@ internal static unsafe partial class Sys
     public const ulong UFFD_FEATURE_WP_UNPOPULATED = 1 << 13, UFFD_FEATURE_WP_ASYNC = 1 << 15;
     public const ulong UFFD_FEATURE_EVENT_FORK = 1 << 1, UFFD_FEATURE_EVENT_REMAP = 1 << 2, UFFD_FEATURE_EVENT_REMOVE = 1 << 3, UFFD_FEATURE_EVENT_UNMAP = 1 << 6;
     public const byte UFFD_EVENT_PAGEFAULT = 0x12, UFFD_EVENT_FORK = 0x13, UFFD_EVENT_REMAP = 0x14, UFFD_EVENT_REMOVE = 0x15, UFFD_EVENT_UNMAP = 0x16;
-    private const uint UFFDIO_API = 0xC018AA3F, UFFDIO_REGISTER = 0xC020AA00, UFFDIO_WAKE = 0x8010AA02, UFFDIO_COPY = 0xC028AA03, UFFDIO_ZEROPAGE = 0xC020AA04;
+    private const uint UFFDIO_API = 0xC018AA3F, UFFDIO_REGISTER = 0xC020AA00, UFFDIO_UNREGISTER = 0x8010AA01, UFFDIO_WAKE = 0x8010AA02, UFFDIO_COPY = 0xC028AA03, UFFDIO_ZEROPAGE = 0xC020AA04;
     private const ulong UFFD_API = 0xAA;
 
     /// <summary>UFFDIO_API: the handshake, once for each descriptor.</summary>
@@ -23,6 +23,13 @@ internal static unsafe partial class Sys
     {
         ulong* range = stackalloc ulong[4] { start, lengthBytes, mode, 0 };
         return Syscall.Invoke(SyscallNumber.ioctl, fd, UFFDIO_REGISTER, (long)range);
+    }
+
+    /// <summary>UFFDIO_UNREGISTER of a range, which may be a part of a mapping.</summary>
+    public static SysResult UserfaultfdUnregister(int fd, ulong start, ulong lengthBytes)
+    {
+        ulong* range = stackalloc ulong[2] { start, lengthBytes };
+        return Syscall.Invoke(SyscallNumber.ioctl, fd, UFFDIO_UNREGISTER, (long)range);
     }
 
     /// <summary>UFFDIO_COPY: fills missing pages from the caller's memory, and wakes who waits for them.</summary>

@@ -5,7 +5,7 @@ namespace CriuPmem.SystemTests;
 /// <param name="Dumps">Who dumps.</param>
 /// <param name="Restores">Who restores.</param>
 /// <param name="LeaveRunning">The tree goes on after the dump.</param>
-/// <param name="PreDumps">Snapshots of the memory before, each of which the next one continues.</param>
+/// <param name="PreDumps">Snapshots of the memory before, each of which the next one continues; with <paramref name="Live"/> whole snapshots.</param>
 /// <param name="Lazy">Memory comes back while the restored tree runs.</param>
 /// <param name="Compress">How saved pages are compressed; null when they are not.</param>
 /// <param name="Live">The memory is copied while the tree runs; what was saved is restored when the tree is gone.</param>
@@ -19,6 +19,7 @@ internal sealed record Direction(string Name, Engine Dumps, Engine Restores, boo
         new("ours-leave-running", Engine.Ours, Engine.Ours, LeaveRunning: true),
         new("ours-incremental", Engine.Ours, Engine.Ours, PreDumps: 3),
         new("ours-live", Engine.Ours, Engine.Ours, Live: true),
+        new("ours-live-incremental", Engine.Ours, Engine.Ours, PreDumps: 3, Live: true),
         new("ours-twins", Engine.Ours, Engine.Ours, Twins: true),
         new("ours-lazy", Engine.Ours, Engine.Ours, Lazy: true),
         new("ours-compressed", Engine.Ours, Engine.Ours, Compress: "lz4"),
@@ -26,6 +27,7 @@ internal sealed record Direction(string Name, Engine Dumps, Engine Restores, boo
         new("ours-compressed-live", Engine.Ours, Engine.Ours, Live: true, Lazy: true, Compress: "zstd:1"),
         new("ours-to-peer", Engine.Ours, Engine.Peer),
         new("ours-incremental-to-peer", Engine.Ours, Engine.Peer, PreDumps: 2),
+        new("ours-live-incremental-to-peer", Engine.Ours, Engine.Peer, PreDumps: 1, Live: true),
         new("peer-to-ours", Engine.Peer, Engine.Ours),
         new("peer", Engine.Peer, Engine.Peer),
     ];

@@ -10,7 +10,7 @@ public sealed class MemoryRoundsTests
 
     public enum Way
     {
-        Frozen, Copy, Twins, Tracked, Ended,
+        Frozen, Copy, Twins, Tracked, TrackedLive, Ended,
     }
 
     /// <summary>One dump, and what is done with it.</summary>
@@ -43,7 +43,7 @@ public sealed class MemoryRoundsTests
             live.Dump(Engine.Ours, images, [.. Options(steps[i], chain)]);
             if (steps[i].Way != Way.Ended)
                 live.Check($"still running, {told}");
-            chain = steps[i].Way == Way.Tracked ? Path.GetFileName(images) : chain;
+            chain = steps[i].Way is Way.Tracked or Way.TrackedLive ? Path.GetFileName(images) : chain;
             if (!steps[i].Restored)
                 continue;
             List<int> tree = live.Processes();
@@ -65,13 +65,13 @@ public sealed class MemoryRoundsTests
             yield return "-R";
         if (step.Compression.Length != 0)
             yield return step.Compression;
-        if (step.Way == Way.Tracked)
+        if (step.Way is Way.Tracked or Way.TrackedLive)
             yield return "--track-mem";
-        if (step.Way is Way.Tracked or Way.Ended && chain is not null)
+        if (step.Way is Way.Tracked or Way.TrackedLive or Way.Ended && chain is not null)
             yield return $"--prev-images-dir=../{chain}";
         if (step.Way == Way.Frozen)
             yield return "--no-live";
-        if (step.Way is Way.Copy or Way.Twins)
+        if (step.Way is Way.Copy or Way.Twins or Way.TrackedLive)
             yield return "--live";
         if (step.Way is Way.Copy or Way.Twins)
             yield return $"--live-mode={(step.Way == Way.Copy ? "copy" : "twins")}";

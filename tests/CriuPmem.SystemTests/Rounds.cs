@@ -53,7 +53,10 @@ internal static class Rounds
             string images = live.NewImages($"images.{round}.{i}");
             string[] parent = chain.Count == 0 ? [] : ["--prev-images-dir", Path.Combine("..", Path.GetFileName(chain[^1]))];
             string[] compress = direction.Compress is null ? [] : [$"--compress={direction.Compress}"];
-            direction.Dumps.PreDump(live.Pid, images, [.. parent, .. compress]);
+            if (direction.Live)
+                live.Dump(direction.Dumps, images, ["-R", "--track-mem", "--live", .. parent]);
+            else
+                direction.Dumps.PreDump(live.Pid, images, [.. parent, .. compress]);
             chain.Add(images);
             live.Check($"after pre-dump {i} of round {round}");
         }

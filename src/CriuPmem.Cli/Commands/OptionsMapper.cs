@@ -51,6 +51,15 @@ internal static class OptionsMapper
             };
         }
 
+        if (options.LiveMode == LiveMode.Twins && (options.TrackMemory || options.PreviousImages is not null))
+        {
+            throw new CheckpointException(ErrorCode.Usage, "--live-mode=twins makes no snapshot of a chain: it is not known what is written after the twins are made")
+            {
+                Operation = "dump",
+                Remedy = "Use --live-mode=copy, or leave --track-mem and --prev-images-dir out.",
+            };
+        }
+
         if (options.AutoDedup && options.PreviousImages is null)
         {
             throw new CheckpointException(ErrorCode.Usage, "--auto-dedup only makes sense with --prev-images-dir")

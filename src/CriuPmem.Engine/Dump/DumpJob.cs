@@ -40,24 +40,22 @@ public static class DumpJob
             long freezing = watch.Lap();
             context = new DumpContext(options, tree, snapshot);
             using SideThread side = context.Side; // ends before the tree is let go
-            earlier?.TakeTrackers(tree, options.Log);
+            saver.Begin(tree);
             var writer = new TreeWriter(context, saver);
             writer.Observe();
             long observed = watch.Lap();
-            // What is protected anew counts from this round on, and would be missing in any other that followed the same one.
-            if (options.TrackMemory && options.FinalState != FinalState.Killed) TrackingHolder.End(earlier?.Tracking);
             saver.Save(tree, context);
             context.Side.Finish();
             writer.SaveContents();
             long copied = watch.Lap();
             // What is left needs the tree no more, unless somebody acts at post-dump and counts on it standing still.
-            bool runsOn = options.FinalState == FinalState.Running && !options.TrackMemory && !options.HasHooks && lazy is null;
+            bool runsOn = options.FinalState == FinalState.Running && !options.HasHooks && lazy is null;
             if (runsOn) tree.Release(FinalState.Running);
             long released = watch.Lap();
             saver.Finish();
             store.Finish();
             writer.Write();
-            if (options.TrackMemory && options.FinalState != FinalState.Killed) tracking = TrackingHolder.Start(tree, [.. tree.MemoryOwners.Where(process => process.Tracker is not null)]);
+            if (options.TrackMemory && options.FinalState != FinalState.Killed) tracking = TrackingHolder.TryStart(tree, [.. tree.MemoryOwners.Where(process => process.Tracker is not null)]);
             snapshot.Commit(writer.Inventory(tracking, earlier is { IsCompressed: true }), options.Sync);
             SnapshotSender? stream = Send(options);
             long frozen = observed + copied + released + (runsOn ? 0 : watch.Lap());
@@ -127,7 +125,8 @@ public static class DumpJob
     }
 
     private static IMemorySaver Saver(DumpOptions options, SnapshotWriter snapshot, PagesOutput output, MemoryDump memory, EarlierSnapshot? earlier) =>
-        !Live(options, earlier) ? new FrozenMemory(options, snapshot, memory, earlier)
+        !Live(options) ? new FrozenMemory(options, snapshot, memory, earlier)
+        : options.TrackMemory || earlier is not null ? new LiveMemory(options, output, earlier) // twins would not tell what is written after the fork
         : options.LiveMode switch
         {
             LiveMode.Copy => new LiveMemory(options, output),
@@ -136,11 +135,13 @@ public static class DumpJob
         };
 
     /// <summary>Whether memory is copied while the tree runs: as the user says, else where it goes on running and has some.</summary>
-    private static bool Live(DumpOptions options, EarlierSnapshot? earlier)
+    private static bool Live(DumpOptions options)
     {
         if (options.DedupPages) return false; // what is in common can be told while the tree stands still
         if (options.Live is { } wanted) return wanted;
-        if (options.FinalState != FinalState.Running || options.TrackMemory || earlier is not null || options.PageServer is not null || options.Lazy is not null) return false;
+        if (options.FinalState != FinalState.Running || options.PageServer is not null || options.Lazy is not null) return false;
+        // Without --track-mem others may continue the snapshot before as well: what it tracks is left as it is.
+        if (options.PreviousImages is not null && !options.TrackMemory) return false;
         using ProcDirectory? root = ProcDirectory.TryOpen(options.Pid);
         return root?.Status() is { AnonymousKib: >= LiveMemory.WorthwhileBytes >> 10 };
     }

@@ -21,6 +21,9 @@ internal sealed class FrozenMemory(DumpOptions options, SnapshotWriter snapshot,
     }
 
     /// <inheritdoc />
+    public void Begin(FrozenTree tree) => earlier?.TakeTrackers(tree, options.Log);
+
+    /// <inheritdoc />
     public bool TrySaveAhead(DumpContext context, DumpProcess process)
     {
         if (IsTracking || options.DedupPages || process.Leader.Status.AnonymousKib > SmallKib) return false;
@@ -33,6 +36,8 @@ internal sealed class FrozenMemory(DumpOptions options, SnapshotWriter snapshot,
     public void Save(FrozenTree tree, DumpContext context)
     {
         context.Side.Finish();
+        // What is protected anew counts from this round on, and would be missing in any other that followed the same one.
+        if (IsTracking) TrackingHolder.End(earlier?.Tracking);
         if (options.DedupPages) SaveCommon(tree);
         else foreach (DumpProcess process in tree.MemoryOwners)
         {

@@ -11,6 +11,11 @@ internal interface IMemorySaver : IDisposable
     /// <summary>Does what can be done while the tree runs.</summary>
     void Prepare();
 
+    /// <summary>The tree stands still now; nothing else is known of it yet.</summary>
+    void Begin(FrozenTree tree)
+    {
+    }
+
     /// <summary>Saves a process ahead of <see cref="Save"/>, on the side thread, where that costs little if the dump is refused later.</summary>
     /// <returns>True when it does.</returns>
     bool TrySaveAhead(DumpContext context, DumpProcess process) => false;

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using CriuPmem.Engine.Dump;
 using CriuPmem.Engine.Transfer;
 using CriuPmem.Images;
+using CriuPmem.Images.Messages;
 
 namespace CriuPmem.Engine.Memory;
 
@@ -17,7 +18,10 @@ namespace CriuPmem.Engine.Memory;
 /// hold the tree up. When the tree runs again all are put in order into the pages file, and given back on the way. A program
 /// that writes faster than it can be copied stands still longer: the rounds end when they gain nothing.
 /// </remarks>
-internal sealed class LiveMemory(DumpOptions options, PagesOutput output) : IMemorySaver
+/// <param name="options">What the user asked for.</param>
+/// <param name="output">Where pages go.</param>
+/// <param name="earlier">The snapshot that this one continues: its pages count as a round that has been made.</param>
+internal sealed class LiveMemory(DumpOptions options, PagesOutput output, EarlierSnapshot? earlier = null) : IMemorySaver
 {
     /// <summary>Trees with less memory than this are copied faster than they are tracked, in bytes.</summary>
     public const long WorthwhileBytes = 32 << 20;
@@ -30,10 +34,10 @@ internal sealed class LiveMemory(DumpOptions options, PagesOutput output) : IMem
     private readonly Dictionary<(int Pid, ulong StartTime), Space> _spaces = [];
     private readonly List<(DumpProcess Process, Space Space, PageChanges Changes, ulong Copied)> _final = [];
     private RestBuffer? _rest;
-    private long _writtenPages, _sharedPages;
+    private long _writtenPages, _parentPages, _sharedPages;
 
     /// <inheritdoc />
-    public (long Written, long InParent, long Scanned) Pages => (_writtenPages + _sharedPages, 0, _planner.ScannedPages);
+    public (long Written, long InParent, long Scanned) Pages => (_writtenPages + _sharedPages, _parentPages, _planner.ScannedPages);
 
     /// <summary>How long the tree would stand still now for the rest to be copied, as the last round tells; null when no round was made.</summary>
     public TimeSpan? RestTime { get; private set; }
@@ -42,7 +46,8 @@ internal sealed class LiveMemory(DumpOptions options, PagesOutput output) : IMem
     public void Prepare()
     {
         using FrozenTree tree = FrozenTree.Freeze(options.Pid, options.TimeoutSeconds, options.Log);
-        if (MemoryTracking.Begin(tree, takeOver: false) is not { } owners)
+        earlier?.TakeTrackers(tree, options.Log);
+        if (MemoryTracking.Begin(tree, takeOver: options.TrackMemory || earlier is not null) is not { } owners)
         {
             options.Log.Info("live", $"a chain of snapshots tracks this memory: it is copied while the tree stands still, so that the chain goes on");
             return;
@@ -50,6 +55,9 @@ internal sealed class LiveMemory(DumpOptions options, PagesOutput output) : IMem
 
         foreach (DumpProcess process in owners) _spaces.Add(Key(process), new Space(process.Tracker!, OpenWorkingFile(process)));
         tree.Release(FinalState.Running);
+        foreach (DumpProcess process in owners) _spaces[Key(process)].Continue(EarlierRuns(process));
+        // What is protected anew counts from this round on, and would be missing in any other that followed the same one.
+        TrackingHolder.End(earlier?.Tracking);
         long before = long.MaxValue, bytes = 0;
         for (int round = 0; round < MaxRounds; round++)
         {
@@ -102,7 +110,12 @@ internal sealed class LiveMemory(DumpOptions options, PagesOutput output) : IMem
     public void Dispose()
     {
         _rest?.Dispose();
-        foreach (Space space in _spaces.Values) space.Dispose();
+        foreach (Space space in _spaces.Values)
+        {
+            if (!options.TrackMemory) space.Tracker?.Forget();
+            space.Dispose();
+        }
+
         _planner.Dispose();
         _copier.Dispose();
     }
@@ -119,7 +132,7 @@ internal sealed class LiveMemory(DumpOptions options, PagesOutput output) : IMem
             if (process.Proc.Stat() is not { State: not ('Z' or 'X') }) continue; // ended
             if (!first) RegisterNew(process, space);
 
-            found.Add((process, space, _planner.Changes(process, first ? CopyRound.First : CopyRound.Next)));
+            found.Add((process, space, _planner.Changes(process, first && !space.Continues ? CopyRound.First : CopyRound.Next)));
         }
 
         MemoryTracking.Pause(options);
@@ -171,6 +184,8 @@ internal sealed class LiveMemory(DumpOptions options, PagesOutput output) : IMem
             foreach (SavedRun run in runs) pagemap.Add(run.Start, run.LengthBytes / PageSize, run.Flags);
         }
 
+        _parentPages += runs.Sum(static run => run.Flags == PageFlags.Parent ? (long)(run.LengthBytes / PageSize) : 0);
+        runs.RemoveAll(static run => run.Flags == PageFlags.Parent);
         long totalBytes = runs.Sum(static run => (long)run.LengthBytes);
         using CompressedPagesWriter? compressed = output.Compression is null ? null : output.Begin(pagesId, totalBytes);
         using OwnedFd pages = compressed is null ? output.Open(process, pagesId, totalBytes) : new OwnedFd(-1);
@@ -204,6 +219,14 @@ internal sealed class LiveMemory(DumpOptions options, PagesOutput output) : IMem
         }
     }
 
+    /// <summary>What an earlier snapshot has of a process; not its vDSO, which every snapshot has.</summary>
+    private List<SavedRun> EarlierRuns(DumpProcess process)
+    {
+        if (earlier?.PagesOf(process) is not { Files.Count: > 0 } pages) return [];
+        VmaEntry? vdso = process.Memory.Vmas.FirstOrDefault(static vma => ((VmaStatus)vma.Status & VmaStatus.Vdso) != 0);
+        return [.. pages.Runs.Where(run => vdso is null || run.Start >= vdso.End || run.End <= vdso.Start).Select(static run => run with { Flags = PageFlags.Parent, File = 0, Offset = 0 })];
+    }
+
     private OwnedFd OpenWorkingFile(DumpProcess process)
     {
         // Who compresses has a slow or small store: the copy waits in memory, if there is room.
@@ -223,6 +246,16 @@ internal sealed class LiveMemory(DumpOptions options, PagesOutput output) : IMem
 
         /// <summary>Where in the working file the next round begins.</summary>
         public long NextOffset { get; private set; }
+
+        /// <summary>An earlier snapshot is the first round.</summary>
+        public bool Continues { get; private set; }
+
+        /// <summary>Takes what an earlier snapshot has for the first round, if it has anything.</summary>
+        public void Continue(List<SavedRun> runs)
+        {
+            Current = runs;
+            Continues = runs.Count > 0;
+        }
 
         /// <summary>Notes a round that has been copied.</summary>
         public void Advance(PageChanges changes, long offset, long lengthBytes)

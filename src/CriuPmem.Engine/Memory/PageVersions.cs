@@ -33,7 +33,7 @@ internal static class PageVersions
         return now;
     }
 
-    /// <summary>The parts of runs that lie in <paramref name="ranges"/>; both in ascending order.</summary>
+    /// <summary>The parts of runs that lie in <paramref name="ranges"/>, with their flags unless an earlier snapshot has them; both in ascending order.</summary>
     public static IEnumerable<SavedRun> Within(IEnumerable<SavedRun> runs, IReadOnlyList<(ulong Start, ulong End, PageFlags Flags)> ranges)
     {
         int at = 0;
@@ -43,7 +43,7 @@ internal static class PageVersions
             while (at < ranges.Count && ranges[at].End <= run.Start) at++;
             for (int i = at; i < ranges.Count && ranges[i].Start < end; i++)
             {
-                yield return Part(run, Math.Max(run.Start, ranges[i].Start), Math.Min(end, ranges[i].End)) with { Flags = ranges[i].Flags };
+                yield return Part(run, Math.Max(run.Start, ranges[i].Start), Math.Min(end, ranges[i].End)) with { Flags = run.Flags == PageFlags.Parent ? PageFlags.Parent : ranges[i].Flags };
             }
         }
     }

@@ -6,7 +6,7 @@ namespace CriuPmem.Engine.Memory;
 /// <remarks>No file system is waited for while the tree stands still, and no page is made or zeroed.</remarks>
 internal sealed class RestBuffer : IDisposable
 {
-    private const long MaxBytes = 256 << 20, HugePage = 2 << 20, MaxWriteBytes = 1 << 30;
+    private const long MaxBytes = 32 << 20, MaxExactBytes = 256 << 20, HugePage = 2 << 20, MaxWriteBytes = 1 << 30;
 
     private readonly long _lengthBytes;
     private long _used;
@@ -22,12 +22,12 @@ internal sealed class RestBuffer : IDisposable
 
     /// <summary>Makes one for about as much as the last round has copied, and half of that more.</summary>
     /// <param name="expectedBytes">So much.</param>
-    /// <param name="exactly">There will be no more.</param>
+    /// <param name="exactly">There will be no more, and no file instead.</param>
     /// <returns>Null when that is much, or memory is short: then a file has to do.</returns>
     public static RestBuffer? TryCreate(long expectedBytes, bool exactly = false)
     {
-        long length = exactly ? expectedBytes : (expectedBytes + expectedBytes / 2 + 2 * HugePage) & -HugePage;
-        if (length > MaxBytes) return null;
+        if (expectedBytes > (exactly ? MaxExactBytes : MaxBytes)) return null;
+        long length = exactly ? expectedBytes : Math.Min(MaxBytes, (expectedBytes + expectedBytes / 2 + 2 * HugePage) & -HugePage);
         SysResult mapped = Sys.Mmap(0, (ulong)length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (mapped.Failed) return null;
         if (length >= HugePage) Syscall.Invoke(SyscallNumber.madvise, mapped.Raw, length, MADV_HUGEPAGE);

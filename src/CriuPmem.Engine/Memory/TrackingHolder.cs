@@ -16,6 +16,24 @@ internal static class TrackingHolder
     private const string Name = "criu-pmem-track";
     private const int POLLIN = 1;
 
+    /// <summary>Starts one, unless the root of the tree, which runs, has ended.</summary>
+    /// <returns>What the inventory says of it; null without one: the next snapshot saves everything.</returns>
+    public static TrackingEntry? TryStart(FrozenTree tree, IReadOnlyCollection<DumpProcess> owners)
+    {
+        TrackingEntry? entry = null;
+        try
+        {
+            entry = Start(tree, owners);
+        }
+        catch (CheckpointException) when (HasEnded(tree.Root))
+        {
+        }
+
+        if (!HasEnded(tree.Root)) return entry;
+        End(entry);
+        return null;
+    }
+
     /// <summary>Starts one.</summary>
     /// <param name="tree">The tree.</param>
     /// <param name="owners">One process of each address space, with its tracker; the copies here stay the caller's.</param>
@@ -65,6 +83,8 @@ internal static class TrackingHolder
             throw;
         }
     }
+
+    private static bool HasEnded(DumpProcess process) => process.Proc.Stat() is not { State: not ('Z' or 'X') };
 
     /// <summary>Copies of what a holder holds, by pid; empty when it is gone.</summary>
     public static Dictionary<int, WriteTracker> Take(TrackingEntry? entry, IEnumerable<DumpProcess> processes)

@@ -24,6 +24,12 @@ public sealed class OptionTests
     }
 
     [Theory]
+    [InlineData("--track-mem")]
+    [InlineData("--prev-images-dir=../first")]
+    public void TwinsInAChain_AreRefused(string option) =>
+        EngineRun.Refuses(["dump", "-t", "4194303", "-R", "--live-mode=twins", option], "CP1006", "twins", "copy");
+
+    [Theory]
     [InlineData("dmp", "Did you mean dump?")]
     [InlineData("resume", "dump, restore and check")]
     public void UnknownCommand_IsAnsweredWithTheRightOne(string command, string expected) =>

@@ -4,7 +4,8 @@ namespace CriuPmem.Bench;
 /// <param name="Ours">criu-pmem.</param>
 /// <param name="Peer">CRIU.</param>
 /// <param name="StampProgram">bench/stamp.c.</param>
-internal sealed record Engines(string Ours, string Peer, string StampProgram)
+/// <param name="CopyProgram">bench/copy.c.</param>
+internal sealed record Engines(string Ours, string Peer, string StampProgram, string CopyProgram)
 {
     /// <summary>Runs one of them; its log lies in the images directory.</summary>
     /// <exception cref="InvalidOperationException">It failed.</exception>

@@ -5,23 +5,28 @@ namespace CriuPmem.Bench;
 /// <summary>Measures dump and restore side by side with the peer, interleaved, and writes the table of docs/performance.md.</summary>
 internal static class Program
 {
-    private sealed record Sample(double DumpMs, double FrozenMs, double RestoreMs, double PeakMiB);
+    private sealed record Sample(double DumpMs, double FrozenMs, double RestoreMs, double PeakMiB, Estimate? Estimated);
 
     private static int Main(string[] arguments)
     {
         string top = arguments[0];
-        var engines = new Engines(Path.Combine(top, "artifacts", "criu-pmem"), arguments[1], Path.Combine(top, "artifacts", "stamp"));
+        var engines = new Engines(Path.Combine(top, "artifacts", "criu-pmem"), arguments[1], Path.Combine(top, "artifacts", "stamp"), Path.Combine(top, "artifacts", "copy"));
         Spawn.Helper = Path.Combine(top, "artifacts", "measure");
         string[] wanted = arguments[2..];
         var bars = new List<Bar>();
         var commands = new StringBuilder();
+        var estimates = new StringBuilder();
         foreach (Scenario scenario in Scenario.All(Path.Combine(top, "artifacts", "workloads")))
         {
             if (wanted.Length != 0 && !wanted.Contains(scenario.Name))
                 continue;
-            string row = Measure(scenario, engines.Ours, engines.Peer, bars);
+            (string row, string? estimate) = Measure(scenario, engines.Ours, engines.Peer, bars);
             Console.WriteLine(row);
             commands.AppendLine(row);
+            if (estimate is null)
+                continue;
+            Console.WriteLine(estimate);
+            estimates.AppendLine(estimate);
         }
 
         var promises = new StringBuilder();
@@ -44,9 +49,14 @@ internal static class Program
             | | n | criu-pmem | CRIU | ratio | goal |
             |---|---|---|---|---|---|
             """;
+        const string thirdHead = """
+            | | dump ms | estimated | | restore ms | estimated | | frozen ms | estimated | |
+            |---|---|---|---|---|---|---|---|---|---|
+            """;
         string document = Path.Combine(top, "docs", "performance.md");
         string text = Replace(File.ReadAllText(document), "table", $"{head}\n{commands}");
-        File.WriteAllText(document, Replace(text, "promises", $"{secondHead}\n{promises}"));
+        text = Replace(text, "promises", $"{secondHead}\n{promises}");
+        File.WriteAllText(document, Replace(text, "estimates", $"{thirdHead}\n{estimates}"));
         Chart.Write(Path.Combine(top, "docs", "performance.svg"), bars);
         return 0;
     }
@@ -73,7 +83,7 @@ internal static class Program
         string Value(double value) => double.IsNaN(value) ? "–" : $"{value:0.0} {promise.Unit}";
         double median = Machine.Median(own), other = Machine.Median(theirs);
         string ratio = double.IsNaN(median) || double.IsNaN(other) ? "–" : $"{other / median:0.0}×";
-        string goal = double.IsNaN(promise.Goal) ? "not later than CRIU" : $"≤ {promise.Goal:0.#} {promise.Unit}";
+        string goal = double.IsNaN(promise.Goal) ? "not later than CRIU" : $"{(promise.AtLeast ? "≥" : "≤")} {promise.Goal:0.#} {promise.Unit}";
         return $"| {promise.Title}{note} | {promise.Repeats} | {Value(median)} | {Value(other)} | {ratio} | {goal} |";
     }
 
@@ -90,7 +100,7 @@ internal static class Program
         }
     }
 
-    private static string Measure(Scenario scenario, string ours, string peer, List<Bar> bars)
+    private static (string Row, string? Estimate) Measure(Scenario scenario, string ours, string peer, List<Bar> bars)
     {
         var own = new List<Sample>();
         var theirs = new List<Sample>();
@@ -98,9 +108,9 @@ internal static class Program
         for (int i = 0; i < scenario.Repeats; i++)
         {
             if (failure is null)
-                failure = Once(scenario, ours, own);
+                failure = Once(scenario, ours, own, estimate: true);
             if (peerFailure is null)
-                peerFailure = Once(scenario, peer, theirs);
+                peerFailure = Once(scenario, peer, theirs, estimate: false);
         }
 
         if (peerFailure is not null && !scenario.OursAlone)
@@ -124,13 +134,24 @@ internal static class Program
             Value(own, s => s.RestoreMs), Value(theirs, s => s.RestoreMs), Ratio(s => s.RestoreMs),
             Value(own, s => s.PeakMiB), Value(theirs, s => s.PeakMiB),
         ];
-        return $"| {string.Join(" | ", cells)} |";
+        return ($"| {string.Join(" | ", cells)} |", own.Count == 0 || scenario.LeaveRunning ? null : Estimated(scenario, own));
+    }
+
+    private static string Estimated(Scenario scenario, List<Sample> own)
+    {
+        string Pair(Func<Sample, double> of, Func<Estimate, double> told)
+        {
+            double measured = Median(own, of), estimated = Machine.Median(own.Select(sample => told(sample.Estimated!)));
+            return $"{measured:0.0} | {estimated:0.0} | {(estimated / measured - 1) * 100:+0;-0;0}%";
+        }
+
+        return $"| {scenario.Title} | {Pair(s => s.DumpMs, e => e.DumpMs)} | {Pair(s => s.RestoreMs, e => e.RestoreMs)} | {Pair(s => s.FrozenMs, e => e.FrozenMs)} |";
     }
 
     private static double Median(List<Sample> samples, Func<Sample, double> of) => Machine.Median(samples.Select(of));
 
     /// <summary>One program, dumped and restored once; returns why it failed, or null.</summary>
-    private static string? Once(Scenario scenario, string engine, List<Sample> samples)
+    private static string? Once(Scenario scenario, string engine, List<Sample> samples, bool estimate)
     {
         using var folder = new Machine.Folder();
         string images = folder.Make("images");
@@ -138,13 +159,14 @@ internal static class Program
         try
         {
             Machine.Warm(scenario.MemoryBytes);
+            Estimate? estimated = estimate ? Estimate.Of(engine, pid, images) : null;
             (TimeSpan dump, long peak, int exit) = Spawn.Run(
                 engine, ["dump", "-t", $"{pid}", "-D", images, "-o", "dump.log", .. scenario.LeaveRunning ? (string[])["-R"] : []]);
             if (exit != 0)
                 return "dump: " + Machine.FirstError(Path.Combine(images, "dump.log"));
             if (scenario.LeaveRunning)
             {
-                samples.Add(new Sample(dump.TotalMilliseconds, StatsFile.FrozenMilliseconds(Path.Combine(images, "stats-dump")), double.NaN, peak / 1048576.0));
+                samples.Add(new Sample(dump.TotalMilliseconds, StatsFile.FrozenMilliseconds(Path.Combine(images, "stats-dump")), double.NaN, peak / 1048576.0, estimated));
                 return null;
             }
 
@@ -154,7 +176,7 @@ internal static class Program
             (TimeSpan restore, long peakRestore, exit) = Spawn.Run(engine, "restore", "-d", "-D", images, "-o", "restore.log");
             if (exit != 0)
                 return "restore: " + Machine.FirstError(Path.Combine(images, "restore.log"));
-            samples.Add(new Sample(dump.TotalMilliseconds, frozen, restore.TotalMilliseconds, Math.Max(peak, peakRestore) / 1048576.0));
+            samples.Add(new Sample(dump.TotalMilliseconds, frozen, restore.TotalMilliseconds, Math.Max(peak, peakRestore) / 1048576.0, estimated));
             return null;
         }
         finally

@@ -8,7 +8,8 @@ namespace CriuPmem.Bench;
 /// <param name="Repeats">Runs of each engine.</param>
 /// <param name="Ours">Measures criu-pmem once.</param>
 /// <param name="Peer">Measures the peer once; null where it has nothing of the kind.</param>
-internal sealed record Promise(string Name, string Title, string Unit, double Goal, int Repeats, Func<double> Ours, Func<double>? Peer)
+/// <param name="AtLeast">The goal is a minimum.</param>
+internal sealed record Promise(string Name, string Title, string Unit, double Goal, int Repeats, Func<double> Ours, Func<double>? Peer, bool AtLeast = false)
 {
     private const int PagesInPercentOf4GiB = 10_486;
 
@@ -22,7 +23,9 @@ internal sealed record Promise(string Name, string Title, string Unit, double Go
         Instant("instant4", "4 GiB instant restore: command to first instruction", 4096, "small", engines),
         Instant("instant4-huge", "4 GiB in huge pages, instant restore: command to first instruction", 4096, "huge", engines),
         Instant("instant8", "8 GiB instant restore: command to first instruction", 8192, "small", engines),
+        new("instant16", "16 GiB instant restore, images on a disk: command to first instruction", "ms", 10, 1, () => FirstInstruction16(engines), null),
         new("instant4-all", "4 GiB instant restore: command to last page", "ms", double.NaN, 3, () => AllPages(engines), () => EagerEnd(engines)),
+        new("copy1", "1 GiB: copying while it stands still, in per cent of the speed of memcpy into such a file (more is better)", "%", 80, 5, () => CopySpeed(engines), null, AtLeast: true),
         new("redis", "Redis under load, a snapshot every second for a minute: lost throughput", "%", 5, 1, () => RedisLoad.Run(engines).LostPercent, null),
         new("redis-pause", "the same: longest pause beyond that without snapshots", "ms", 10, 1, () => RedisLoad.Run(engines).PauseMs, null),
     ];
@@ -59,14 +62,46 @@ internal sealed record Promise(string Name, string Title, string Unit, double Go
     {
         using var folder = new Machine.Folder();
         using var stamp = new Stamp(engines.StampProgram, folder.Path, mib, pages, "0");
-        return Restored(engines, engine, folder, stamp, mib, options).FirstMs;
+        return Restored(engine, folder.Make("images"), stamp, mib, options).FirstMs;
+    }
+
+    // 16 GiB twice are more than the memory of many machines: the images lie on the disk of the temporary directory.
+    private static double FirstInstruction16(Engines engines)
+    {
+        using var folder = new Machine.Folder();
+        using var stamp = new Stamp(engines.StampProgram, folder.Path, 16384, "small", "0");
+        string images = Directory.CreateTempSubdirectory("criu-pmem-bench.images.").FullName;
+        try
+        {
+            return Restored(engines.Ours, images, stamp, 16384, ["--lazy"]).FirstMs;
+        }
+        finally
+        {
+            Directory.Delete(images, recursive: true);
+        }
+    }
+
+    private static double CopySpeed(Engines engines)
+    {
+        using var folder = new Machine.Folder();
+        Machine.Warm(3L << 30);
+        string answer = Path.Combine(folder.Path, "speed");
+        (_, _, int exit) = Spawn.Run("/bin/sh", "-c", $"exec {engines.CopyProgram} 1024 {folder.Path}/copy >{answer}");
+        if (exit != 0)
+            throw new InvalidOperationException("copy failed");
+        double best = double.Parse(File.ReadAllText(answer), System.Globalization.CultureInfo.InvariantCulture);
+        using var stamp = new Stamp(engines.StampProgram, folder.Path, 1024, "small", "0");
+        Machine.Warm(3L << 30);
+        string images = folder.Make("images");
+        Engines.Run(engines.Ours, images, ["dump", "-t", $"{stamp.Pid}"]);
+        return (1L << 30) / StatsFile.CopyMilliseconds(Path.Combine(images, "stats-dump")) * 1000 / best * 100;
     }
 
     private static double AllPages(Engines engines)
     {
         using var folder = new Machine.Folder();
         using var stamp = new Stamp(engines.StampProgram, folder.Path, 4096, "small", "0");
-        (_, ulong begun) = Restored(engines, engines.Ours, folder, stamp, 4096, "--lazy");
+        (_, ulong begun) = Restored(engines.Ours, folder.Make("images"), stamp, 4096, "--lazy");
         Machine.Until(() => !Machine.IsRunning("criu-pmem-pager"));
         return (NowNs() - begun) / 1e6;
     }
@@ -75,17 +110,18 @@ internal sealed record Promise(string Name, string Title, string Unit, double Go
     {
         using var folder = new Machine.Folder();
         using var stamp = new Stamp(engines.StampProgram, folder.Path, 4096, "small", "0");
-        (_, ulong begun) = Restored(engines, engines.Peer, folder, stamp, 4096);
+        (_, ulong begun) = Restored(engines.Peer, folder.Make("images"), stamp, 4096);
         return (NowNs() - begun) / 1e6;
     }
 
-    private static (double FirstMs, ulong BegunNs) Restored(Engines engines, string engine, Machine.Folder folder, Stamp stamp, long mib, params string[] options)
+    private static (double FirstMs, ulong BegunNs) Restored(string engine, string images, Stamp stamp, long mib, params string[] options)
     {
-        string images = folder.Make("images");
-        Machine.Warm(mib * 5 / 4 << 20);
+        if (mib <= 8192)
+            Machine.Warm(mib * 5 / 4 << 20);
         Engines.Run(engine, images, ["dump", "-t", $"{stamp.Pid}"]);
         Machine.Until(() => Machine.InSession(stamp.Pid).Count == 0);
-        Machine.Warm(mib << 20);
+        if (mib <= 8192)
+            Machine.Warm(mib << 20);
         ulong dumped = stamp.LastRan, begun = NowNs();
         Engines.Run(engine, images, ["restore", "-d", .. options]);
         Machine.Until(() => stamp.LastRan != dumped && stamp.LongestPause.EndNs > begun);

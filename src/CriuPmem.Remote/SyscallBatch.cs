@@ -68,6 +68,9 @@ internal sealed unsafe class SyscallBatch : IDisposable
     public int Must(string name, long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0) =>
         Put(number, 1, name, a, b, c, d, e, f);
 
+    /// <summary>Adds a copy of whole pages within the tracee's memory, past the CPU's caches; returns its index. It may fault.</summary>
+    public int Move(ulong to, ulong from, ulong lengthBytes) => Put(uint.MaxValue, 0, null, (long)to, (long)from, (long)lengthBytes, 0, 0, 0);
+
     /// <summary>Places bytes into the data area, 16-byte aligned; returns their address in the tracee.</summary>
     public RemoteAddress Data(ReadOnlySpan<byte> bytes)
     {
@@ -107,13 +110,14 @@ internal sealed unsafe class SyscallBatch : IDisposable
     /// <param name="task">The task.</param>
     /// <param name="endSignal">The signal that ends it.</param>
     /// <param name="entry">Code in the data area that runs instead, and goes on to the end of the batch; default for none.</param>
-    internal void Load(Tracee task, int endSignal, RemoteAddress entry = default)
+    /// <param name="letIn">Signals that are not held back, beside that one: a mask.</param>
+    internal void Load(Tracee task, int endSignal, RemoteAddress entry = default, ulong letIn = 0)
     {
         ulong* control = (ulong*)_mirror;
         ref UserRegs own = ref task.Registers;
         control[0] = (ulong)Count;
         control[1] = Scratch.Value + RequestsOffset;
-        control[2] = ~(1UL << (endSignal - 1) | 1UL << (SIGTRAP - 1));
+        control[2] = ~(1UL << (endSignal - 1) | 1UL << (SIGTRAP - 1) | letIn);
         control[3] = task.SignalMask;
         control[4] = (ulong)endSignal;
         HealingFrame((ulong*)(_mirror + FrameOffset), own);

@@ -126,6 +126,35 @@ internal sealed unsafe class Tracee
         }
     }
 
+    /// <summary>Waits, of a task that runs what was loaded into it, for the signal that ends that, or for a fault.</summary>
+    /// <remarks>SIGSEGV and SIGBUS must not be held back, or the kernel resets the program's actions for them. Sent by somebody, they come again.</remarks>
+    /// <returns>False when it has faulted: it stands at the instruction that did.</returns>
+    /// <exception cref="CheckpointException">It ended.</exception>
+    public bool TryWaitFor(int endSignal)
+    {
+        const int siginfoBytes = 128, codeOffset = 8;
+        byte* siginfo = stackalloc byte[siginfoBytes];
+        var sent = new List<int>();
+        bool faulted = false;
+        for (; ; Continue())
+        {
+            TaskStop stop = Wait();
+            if (stop.Ended) throw Died(stop);
+            if (stop.Event != 0) continue;
+            if (stop.Signal == endSignal) break;
+            if (stop.Signal == SIGSTOP) WasToldToStop = true;
+            if (stop.Signal is SIGTRAP or SIGILL or SIGSYS) throw Faulted(stop);
+            if (stop.Signal is not (SIGSEGV or SIGBUS)) continue;
+            Sys.Ptrace(PTRACE_GETSIGINFO, Tid, 0, (long)siginfo).OrThrow("ptrace(GETSIGINFO)", $"task {Tid}");
+            faulted = *(int*)(siginfo + codeOffset) > 0; // by the kernel
+            if (faulted) break;
+            sent.Add(stop.Signal);
+        }
+
+        foreach (int signal in sent) Syscall.Invoke(SyscallNumber.tkill, Tid, signal);
+        return !faulted;
+    }
+
     /// <summary>Lets the task run on, up to whatever stops it.</summary>
     public void Continue() => Sys.Ptrace(PTRACE_CONT, Tid).OrThrow("ptrace(CONT)", $"task {Tid}");
 

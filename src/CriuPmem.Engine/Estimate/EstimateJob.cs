@@ -11,7 +11,9 @@ public static class EstimateJob
     {
         TreeCount count = TreeCount.Of(options.Pid, options.GhostLimitBytes);
         StoreSpeed speed = StoreSpeed.Of(options.ImagesDirectoryFd, options.ImagesDirectory, options.Log);
-        var model = new TimeModel(count, speed, options.Sync);
+        double calls = CallSpeed.Factor();
+        options.Log.Info("estimate", $"system calls take {calls:0.00} times as long as where the model was made");
+        var model = new TimeModel(count, speed, calls, options.Sync);
         ImageFileCalls.TryGetSpace(options.ImagesDirectoryFd, out long free, out _);
         return new EstimateResult
         {

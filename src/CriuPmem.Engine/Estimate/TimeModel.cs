@@ -2,13 +2,19 @@ namespace CriuPmem.Engine.Estimate;
 
 /// <summary>From counts to times.</summary>
 /// <remarks>
-/// A sum of what each process, thread, mapping, descriptor and byte takes. The factors are those of docs/performance.md; what lies in
-/// the directory, how fast memory goes there and how long it takes to be durable, is measured (<see cref="StoreSpeed"/>).
+/// A sum of what each process, thread, mapping, descriptor and byte takes. The factors come from rows of the bench, one from each
+/// (docs/performance.md shows how far the sum is off for all of them). How fast the kernel answers here (<see cref="CallSpeed"/>), how fast
+/// memory goes into the directory, and how long it takes to be durable (<see cref="StoreSpeed"/>), is measured.
 /// </remarks>
-internal sealed class TimeModel(TreeCount count, StoreSpeed speed, bool sync)
+internal sealed class TimeModel(TreeCount count, StoreSpeed speed, double calls, bool sync)
 {
     private const double RestoreOfCopy = 0.8; // reading memory back, in parts of what copying it takes
     private const double ExitMicrosecondsPerMiB = 90; // a dump ends when the memory of the tree is given back
+
+    // In microseconds: the command alone, then each process, thread, mapping, descriptor.
+    private static readonly Factors s_observed = new(2_500, 460, 100, 1.9, 17.7);
+    private static readonly Factors s_written = new(6_000, 120, 42, 1.5, 3.5);
+    private static readonly Factors s_restored = new(6_000, 930, 190, 5.5, 10);
 
     /// <summary>The tree stands still to be observed, and its memory to be copied.</summary>
     public long FrozenMicroseconds => Observed + CopyMicroseconds;
@@ -18,15 +24,19 @@ internal sealed class TimeModel(TreeCount count, StoreSpeed speed, bool sync)
         Observed + (count.MemoryBytes >= Memory.LiveMemory.WorthwhileBytes ? Math.Min(CopyMicroseconds, 4_000 + CopyMicroseconds / 30) : CopyMicroseconds);
 
     /// <summary>All of a dump.</summary>
-    public long DumpMicroseconds => FrozenMicroseconds + 6_000 +
-        (long)(count.Processes * 120 + count.Threads * 42 + count.Mappings * 1.5 + count.Descriptors * 3.5 + (count.MemoryBytes >> 20) * ExitMicrosecondsPerMiB) +
-        (sync ? speed.SyncMicroseconds(count.SnapshotBytes) : 0);
+    public long DumpMicroseconds => FrozenMicroseconds +
+        (long)(s_written.Of(count) * calls + (count.MemoryBytes >> 20) * ExitMicrosecondsPerMiB) + (sync ? speed.SyncMicroseconds(count.SnapshotBytes) : 0);
 
     /// <summary>All of a restore.</summary>
-    public long RestoreMicroseconds => 6_000 +
-        (long)(count.Processes * 930 + count.Threads * 190 + count.Mappings * 5.5 + count.Descriptors * 10 + CopyMicroseconds * RestoreOfCopy);
+    public long RestoreMicroseconds => (long)(s_restored.Of(count) * calls + CopyMicroseconds * RestoreOfCopy);
 
-    private long Observed => 2_500 + (long)(count.Processes * 460 + count.Threads * 100 + count.Mappings * 1.9 + count.Descriptors * 17.7);
+    private long Observed => (long)(s_observed.Of(count) * calls);
 
     private long CopyMicroseconds => (long)(count.MemoryBytes * 1e6 / speed.BytesPerSecond);
+
+    private sealed record Factors(double Base, double Process, double Thread, double Mapping, double Descriptor)
+    {
+        public double Of(TreeCount count) =>
+            Base + count.Processes * Process + count.Threads * Thread + count.Mappings * Mapping + count.Descriptors * Descriptor;
+    }
 }

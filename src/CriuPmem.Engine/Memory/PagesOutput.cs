@@ -30,8 +30,14 @@ internal sealed class PagesOutput(SnapshotWriter snapshot, DumpOptions options, 
     public PagemapWriter NewMap(ImageKind kind, long id, uint pagesId) => new(snapshot, kind, id, pagesId, Compression is not null);
 
     /// <summary>Saves pages of a process; returns how many.</summary>
-    public long Save(PageCopier copier, DumpProcess process, List<PageRun> runs, uint pagesId, bool running = false) =>
-        Save(process, runs, pagesId, (file, name, compressed) => copier.Copy(process, runs, file, name, running, compressed: compressed));
+    public long Save(PageCopier copier, DumpProcess process, List<PageRun> runs, uint pagesId, bool running = false)
+    {
+        long before = copier.CopiedByTasks;
+        long count = Save(process, runs, pagesId, (file, name, compressed) => copier.Copy(process, runs, file, name, running, compressed: compressed));
+        long byItself = copier.CopiedByTasks - before;
+        if (byItself > 0) options.Log.Debug("memory", $"{process}: {byItself >> 20} of {count * (long)PageSize >> 20} MiB copied by the process itself");
+        return count;
+    }
 
     /// <summary>Saves pages of an open file in the same way.</summary>
     public long SaveFile(PageCopier copier, DumpProcess process, List<PageRun> runs, int source, uint pagesId) =>

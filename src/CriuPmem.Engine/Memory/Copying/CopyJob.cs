@@ -7,6 +7,7 @@ namespace CriuPmem.Engine.Memory;
 internal sealed class CopyJob(DumpProcess process, List<CopyPiece> pieces, int source, CopySource kind, int file, string fileName)
 {
     private int _next;
+    private bool _isStopped;
 
     /// <summary>The process that is read, by one of its live tasks.</summary>
     public int Pid => process.TaskId;
@@ -41,6 +42,22 @@ internal sealed class CopyJob(DumpProcess process, List<CopyPiece> pieces, int s
             while (_next < pieces.Count && pieces[_next].FileOffset / ExtentWindow.Bytes == extent) _next++;
             return CollectionsMarshal.AsSpan(pieces)[first.._next];
         }
+    }
+
+    /// <summary>False when it has failed, or was stopped.</summary>
+    public bool GoesOn()
+    {
+        lock (pieces)
+        {
+            if (Interruption.IsWanted) Failure ??= Interruption.Failure();
+            return Failure is null && !_isStopped;
+        }
+    }
+
+    /// <summary>No more of it is wanted.</summary>
+    public void Stop()
+    {
+        lock (pieces) _isStopped = true;
     }
 
     /// <summary>Notes the first failure.</summary>

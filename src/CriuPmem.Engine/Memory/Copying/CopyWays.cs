@@ -10,14 +10,17 @@ internal static class CopyWays
 {
     private const long WorthwhileBytes = 4 << 20;
 
-    private static readonly Choice s_extents = new(static () => new ExtentWay()), s_writing = new(static () => new WritingWay());
+    private static readonly Choice s_writing = new(static () => new WritingWay());
+
+    /// <summary>Into huge pages of a tmpfs file.</summary>
+    public static Choice Extents { get; } = new(static () => new ExtentWay());
 
     /// <summary>The way into a file, for each worker of a job.</summary>
     /// <param name="file">The file.</param>
     /// <param name="totalBytes">How much will be copied.</param>
     /// <param name="endBytes">How long the file will be.</param>
     public static Choice Into(int file, long totalBytes, long endBytes) =>
-        totalBytes >= WorthwhileBytes && Sys.FileSystemMagic(file) == TMPFS_MAGIC && !Sys.Truncate(file, endBytes).Failed ? s_extents : s_writing;
+        totalBytes >= WorthwhileBytes && Sys.FileSystemMagic(file) == TMPFS_MAGIC && !Sys.Truncate(file, endBytes).Failed ? Extents : s_writing;
 
     /// <summary>What is chosen in a directory, for the log.</summary>
     public static string Describe(Check.PersistentMemoryKind kind) => kind switch

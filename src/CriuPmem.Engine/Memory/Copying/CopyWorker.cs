@@ -14,6 +14,12 @@ internal sealed unsafe class CopyWorker : IDisposable
     /// <summary>Works until the job is done or has failed.</summary>
     public void Work(CopyJob job)
     {
+        for (ReadOnlySpan<CopyPiece> pieces = job.Take(); !pieces.IsEmpty; pieces = job.Take()) Copy(job, pieces);
+    }
+
+    /// <summary>Copies the pieces of one extent; failures are noted in the job.</summary>
+    public void Copy(CopyJob job, ReadOnlySpan<CopyPiece> pieces)
+    {
         if (_made != job.Way)
         {
             _way?.Dispose();
@@ -21,7 +27,7 @@ internal sealed unsafe class CopyWorker : IDisposable
             _made = job.Way;
         }
 
-        for (ReadOnlySpan<CopyPiece> pieces = job.Take(); !pieces.IsEmpty; pieces = job.Take()) _way!.Copy(this, job, pieces);
+        _way!.Copy(this, job, pieces);
     }
 
     /// <inheritdoc />

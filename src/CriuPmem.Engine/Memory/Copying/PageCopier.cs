@@ -11,6 +11,9 @@ internal sealed class PageCopier : IDisposable
     private readonly CopyWorker _own = new();
     private readonly int _helpers = Math.Min(Environment.ProcessorCount, 4) - 1;
 
+    /// <summary>Bytes that processes have copied themselves (<see cref="TaskCopy"/>), so far.</summary>
+    public long CopiedByTasks { get; private set; }
+
     /// <summary>Copies <paramref name="runs"/> densely to <paramref name="file"/>; returns the number of pages.</summary>
     /// <param name="process">Whose pages they are.</param>
     /// <param name="runs">The pages.</param>
@@ -35,6 +38,7 @@ internal sealed class PageCopier : IDisposable
         List<CopyPiece> pieces = Cut(runs, 0, out long endBytes);
         var job = new CopyJob(process, pieces, memory.Fd, CopySource.Process, -1, "memory of criu-pmem") { EndBytes = endBytes, Way = new CopyWays.Choice(() => new MemoryWay(destination)) };
         Work(job, endBytes);
+        if (job.Failure is not null) throw job.Failure;
     }
 
     internal static OwnedFd OpenMemory(DumpProcess process, bool running, bool carefully)
@@ -62,8 +66,18 @@ internal sealed class PageCopier : IDisposable
             EndBytes = endBytes,
             Way = compressed is null ? CopyWays.Into(file, totalBytes, endBytes) : new CopyWays.Choice(() => new CompressingWay(compressed)),
         };
-        Work(job, totalBytes);
-        return totalBytes / (long)PageSize;
+        bool extents = job.Way == CopyWays.Extents && kind == CopySource.Process && totalBytes >= TaskCopy.WorthwhileBytes;
+        if (extents && TaskCopy.TryMake(process, file) is { } task)
+        {
+            task.Run(job, new ExtentQueue(pieces, endBytes), _own);
+            CopiedByTasks += task.CopiedBytes;
+        }
+        else
+        {
+            Work(job, totalBytes);
+        }
+
+        return job.Failure is null ? totalBytes / (long)PageSize : throw job.Failure;
     }
 
     private void Work(CopyJob job, long totalBytes)
@@ -71,7 +85,6 @@ internal sealed class PageCopier : IDisposable
         Thread[] helpers = totalBytes >= ParallelFromBytes ? [.. Enumerable.Range(0, _helpers).Select(_ => Help(job))] : [];
         _own.Work(job);
         foreach (Thread helper in helpers) helper.Join();
-        if (job.Failure is not null) throw job.Failure;
     }
 
     private static Thread Help(CopyJob job)

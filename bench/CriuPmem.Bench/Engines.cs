@@ -8,12 +8,14 @@ namespace CriuPmem.Bench;
 internal sealed record Engines(string Ours, string Peer, string StampProgram, string CopyProgram)
 {
     /// <summary>Runs one of them; its log lies in the images directory.</summary>
+    /// <returns>How long it took, in milliseconds.</returns>
     /// <exception cref="InvalidOperationException">It failed.</exception>
-    public static void Run(string engine, string images, string[] arguments)
+    public static double Run(string engine, string images, string[] arguments)
     {
         string log = arguments[0] + ".log";
-        (_, _, int exit) = Spawn.Run(engine, [.. arguments, "-D", images, "-o", log]);
+        (TimeSpan time, _, int exit) = Spawn.Run(engine, [.. arguments, "-D", images, "-o", log]);
         if (exit != 0)
             throw new InvalidOperationException($"{arguments[0]}: {Machine.FirstError(Path.Combine(images, log))}");
+        return time.TotalMilliseconds;
     }
 }

@@ -83,7 +83,7 @@ internal static class Program
         string Value(double value) => double.IsNaN(value) ? "–" : $"{value:0.0} {promise.Unit}";
         double median = Machine.Median(own), other = Machine.Median(theirs);
         string ratio = double.IsNaN(median) || double.IsNaN(other) ? "–" : $"{other / median:0.0}×";
-        string goal = double.IsNaN(promise.Goal) ? "not later than CRIU" : $"{(promise.AtLeast ? "≥" : "≤")} {promise.Goal:0.#} {promise.Unit}";
+        string goal = double.IsNaN(promise.Goal) ? promise.GoalText : $"{(promise.AtLeast ? "≥" : "≤")} {promise.Goal:0.#} {promise.Unit}";
         return $"| {promise.Title}{note} | {promise.Repeats} | {Value(median)} | {Value(other)} | {ratio} | {goal} |";
     }
 

@@ -26,7 +26,7 @@ public static class PreDumpJob
         var watch = new StopwatchLap();
         using var alone = DirectoryLock.Take(options.ImagesDirectoryFd, options.ImagesDirectory, exclusive: true);
         using EarlierSnapshot? earlier = EarlierSnapshot.Open(options);
-        var snapshot = new SnapshotWriter(options.ImagesDirectoryFd, options.ImagesDirectory);
+        var snapshot = new SnapshotWriter(options.ImagesDirectoryFd, options.ImagesDirectory) { Recycle = options.Recycle };
         using var output = new PagesOutput(snapshot, options, new PagesIds(), runsOn: false);
         using IPageStore store = PageStores.Open(options, snapshot, output, isContinued: true);
         using var memory = new MemoryDump(store);

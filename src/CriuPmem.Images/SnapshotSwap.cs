@@ -106,10 +106,11 @@ internal sealed class SnapshotSwap
     }
 
     /// <summary>Forgets the old set, or what is left of either.</summary>
-    public void Drop()
+    /// <param name="recycled">Keeps the pages files of the old set; null removes them, too.</param>
+    public void Drop(RecycledFiles? recycled = null)
     {
-        Discard(OldName, OldFd);
-        Discard(NewName, NewFd);
+        Discard(OldName, OldFd, recycled);
+        Discard(NewName, NewFd, null);
         Close();
     }
 
@@ -163,10 +164,15 @@ internal sealed class SnapshotSwap
         Sync(_directoryFd);
     }
 
-    private void Discard(string name, int fd)
+    private void Discard(string name, int fd, RecycledFiles? recycled)
     {
         if (fd < 0) return;
-        foreach (string file in Names(fd)) Remove(fd, file);
+        foreach (string file in Names(fd))
+        {
+            bool isPages = ImageKind.FromFileName(file, out _) == ImageKind.Pages;
+            if (recycled is null || !isPages || !recycled.TryKeep(fd, file)) Remove(fd, file);
+        }
+
         foreach (string file in (ReadOnlySpan<string>)[Last, SnapshotWriter.NewInventory]) ImageFileCalls.Unlink(fd, file);
         Sys.Unlink(_directoryFd, name, AT_REMOVEDIR);
     }

@@ -21,6 +21,7 @@ internal sealed class SnapshotWriter
     private readonly string _directoryName;
     private readonly List<string> _created = [];
     private readonly Lock _lock = new();
+    private readonly RecycledFiles _recycled;
     private SnapshotSwap? _swap;
     private bool _published;
 
@@ -31,7 +32,11 @@ internal sealed class SnapshotWriter
     {
         _directoryFd = directoryFd;
         _directoryName = directoryName;
+        _recycled = new RecycledFiles(directoryFd);
     }
+
+    /// <summary>Pages files of the snapshot that this one replaces are kept, and those that were kept are written again.</summary>
+    public bool Recycle { get; init; }
 
     /// <summary>The files made so far, in order.</summary>
     public IReadOnlyList<string> CreatedFiles => _created;
@@ -94,6 +99,19 @@ internal sealed class SnapshotWriter
     /// <returns>A descriptor for reading and writing that the caller owns.</returns>
     public int OpenRaw(ImageKind kind, long id, bool truncate) => Open(kind.FileName(id), truncate, readable: true);
 
+    /// <summary>Opens a pages file, or one of a replaced snapshot in its place.</summary>
+    /// <param name="pagesId">Its number.</param>
+    /// <param name="lengthBytes">How long it will be.</param>
+    /// <returns>A descriptor for reading and writing that the caller owns.</returns>
+    public int OpenPages(uint pagesId, long lengthBytes)
+    {
+        string name = ImageKind.Pages.FileName(pagesId);
+        int recycled = Recycle && lengthBytes > 0 ? _recycled.TryTake(TargetFd, name, lengthBytes) : -1;
+        if (recycled < 0) return OpenRaw(ImageKind.Pages, pagesId, truncate: true);
+        lock (_lock) _created.Add(name);
+        return recycled;
+    }
+
     /// <summary>Completes the snapshot: everything durable, then the inventory.</summary>
     /// <param name="inventory">Its one entry.</param>
     /// <param name="sync">False leaves it to the kernel when the bytes reach the medium (--no-sync).</param>
@@ -147,7 +165,11 @@ internal sealed class SnapshotWriter
         SnapshotSwap? swap = _swap;
         _swap = null;
         lock (_lock) _created.Clear();
-        return () => swap?.Drop();
+        return () =>
+        {
+            _recycled.Clear(); // what was not used
+            swap?.Drop(Recycle ? _recycled : null);
+        };
     }
 
     /// <summary>

@@ -17,6 +17,7 @@ internal static class OptionsMapper
         {
             Pid = given.Get(OptionCatalog.Tree),
             GhostLimitBytes = given.Get(OptionCatalog.GhostLimit),
+            Recycle = given.Get(OptionCatalog.Recycle),
             Sync = given.Get(OptionCatalog.Sync),
             Live = given.Get(OptionCatalog.Live) ?? (given.Get(OptionCatalog.LiveMode) is null ? null : true),
             LiveMode = given.Get(OptionCatalog.LiveMode) ?? LiveMode.Auto,

@@ -94,6 +94,10 @@ internal static partial class OptionCatalog
         Help = "splice or read: accepted for CRIU's sake; memory is copied in one way, while the program runs",
     };
 
+    /// <summary>--recycle.</summary>
+    public static OptionSpec<bool> Recycle { get; } = Flag(OptionGroup.Dump, "recycle", '\0',
+        "keep the pages files of the snapshot that this one replaces, and write the next ones into them: twice the room, less time");
+
     /// <summary>--sync, negated as --no-sync.</summary>
     public static OptionSpec<bool> Sync { get; } = new()
     {
@@ -339,7 +343,7 @@ internal static partial class OptionCatalog
     public static IReadOnlyList<OptionSpec> Built { get; } =
     [
         ImagesDirectory, WorkDirectory, Stream, UsePmem, LeaveStopped, Timeout, ActionScript, Unprivileged,
-        Tree, LeaveRunning, Live, LiveMode, Compress, TrackMemory, PreviousImages, AutoDedup, DedupPages, PreDumpMode, GhostLimit, Sync,
+        Tree, LeaveRunning, Live, LiveMode, Compress, TrackMemory, PreviousImages, AutoDedup, DedupPages, Recycle, PreDumpMode, GhostLimit, Sync,
         .. RemoteCatalog.All,
         RestoreDetached, RestoreSibling, Lazy, PidFile, InheritFd, SkipFileRwxCheck,
         ShellJob, External, ExtUnixSk, FileLocks, LinkRemap, TcpClose, FileValidation, CpuCapability,

@@ -19,7 +19,7 @@ public static class DumpJob
         var watch = new StopwatchLap();
         Hook(options, "pre-dump", options.Pid);
         using var alone = DirectoryLock.Take(options.ImagesDirectoryFd, options.ImagesDirectory, exclusive: true);
-        var snapshot = new SnapshotWriter(options.ImagesDirectoryFd, options.ImagesDirectory);
+        var snapshot = new SnapshotWriter(options.ImagesDirectoryFd, options.ImagesDirectory) { Recycle = options.Recycle };
         using EarlierSnapshot? earlier = EarlierSnapshot.Open(options);
         using var output = new PagesOutput(snapshot, options, new PagesIds(), runsOn: options.FinalState == FinalState.Running);
         IPageStore local = PageStores.Open(options, snapshot, output, isContinued: options.TrackMemory);

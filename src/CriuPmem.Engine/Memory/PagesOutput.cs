@@ -73,7 +73,7 @@ internal sealed class PagesOutput(SnapshotWriter snapshot, DumpOptions options, 
     /// <returns>A descriptor that the caller owns.</returns>
     public OwnedFd Open(DumpProcess process, uint pagesId, long lengthBytes)
     {
-        if (Compression is null) return new OwnedFd(snapshot.OpenRaw(ImageKind.Pages, pagesId, truncate: true));
+        if (Compression is null) return new OwnedFd(snapshot.OpenPages(pagesId, lengthBytes));
         OwnedFd copy = TryMakeCopy(lengthBytes) ?? MakeWorkingFile();
         _later.Add((process, copy, lengthBytes, pagesId));
         return new OwnedFd((int)Sys.Fcntl(copy.Fd, F_DUPFD_CLOEXEC).OrThrow("fcntl(F_DUPFD_CLOEXEC)", "a copy of pages"));
@@ -112,13 +112,13 @@ internal sealed class PagesOutput(SnapshotWriter snapshot, DumpOptions options, 
 
     private long Save(DumpProcess process, List<PageRun> runs, uint pagesId, Func<int, string, CompressedPagesWriter?, long> copy)
     {
+        long lengthBytes = runs.Sum(static run => (long)run.LengthBytes);
         if (Compression is null)
         {
-            using var pages = new OwnedFd(snapshot.OpenRaw(ImageKind.Pages, pagesId, truncate: true));
+            using var pages = new OwnedFd(snapshot.OpenPages(pagesId, lengthBytes));
             return copy(pages.Fd, NameOf(pagesId), null);
         }
 
-        long lengthBytes = runs.Sum(static run => (long)run.LengthBytes);
         if (runsOn && lengthBytes > 0 && TryMakeCopy(lengthBytes) is { } memory)
         {
             _later.Add((process, memory, lengthBytes, pagesId));

@@ -15,6 +15,7 @@ namespace CriuPmem.Engine.Memory;
 internal sealed class MemoryRestore(RestoreContext context)
 {
     private const ulong HugePageBytes = 2 << 20;
+    private const ulong PopulateFromBytes = 4 * PageSize;
     private const int VectorsPerCall = 512;
     private const ulong MaxReadBytes = 256 << 20; // a tenth of a second; between two of them a restore can be ended
     private static readonly bool s_hugePages = !(ReadSetting("/sys/kernel/mm/transparent_hugepage/enabled") ?? "[never]").Contains("[never]", StringComparison.Ordinal);
@@ -260,11 +261,23 @@ internal sealed class MemoryRestore(RestoreContext context)
         void Read()
         {
             if (vectors.Count == 0) return;
+            Populate(calls, vectors);
             calls.Room(vectors.Count * 8 + 16, 2);
             RemoteAddress list = calls.Batch.Data(MemoryMarshal.AsBytes(CollectionsMarshal.AsSpan(vectors)));
             calls.Must("reading pages from the images", SyscallNumber.preadv, _firstPages + file, list, vectors.Count / 2, (long)from, 0);
             vectors.Clear();
             if (next - from + HugePageBytes > MaxReadBytes) calls.Flush();
+        }
+    }
+
+    /// <summary>Has pages made where many lie together, which costs less than a fault for each when contents arrive.</summary>
+    private static void Populate(RemoteCalls calls, List<ulong> vectors)
+    {
+        for (int first = 0, next; first < vectors.Count; first = next)
+        {
+            ulong start = vectors[first], end = start + vectors[first + 1];
+            for (next = first + 2; next < vectors.Count && vectors[next] == end; next += 2) end += vectors[next + 1];
+            if (end - start is >= PopulateFromBytes and <= HugePageBytes) calls.Try(SyscallNumber.madvise, (long)start, (long)(end - start), MADV_POPULATE_WRITE);
         }
     }
 
@@ -330,7 +343,8 @@ internal sealed class MemoryRestore(RestoreContext context)
             calls.Must("madvise(MADV_GUARD_INSTALL)", SyscallNumber.madvise, (long)start, (long)(end - start), MADV_GUARD_INSTALL);
         }
 
-        foreach (VmaEntry vma in process.Memory!.Vmas)
+        Advise(calls, process.Memory!.Vmas);
+        foreach (VmaEntry vma in process.Memory.Vmas)
         {
             if (Is(vma, VmaStatus.Vsyscall | VmaStatus.Vdso | VmaStatus.Vvar)) continue;
             long start = (long)vma.Start, length = (long)(vma.End - vma.Start);
@@ -340,15 +354,30 @@ internal sealed class MemoryRestore(RestoreContext context)
                 calls.Must("mprotect", SyscallNumber.mprotect, start, length, prot);
             }
 
-            for (ulong advice = vma.Madv; advice != 0; advice &= advice - 1)
-            {
-                calls.Must("madvise", SyscallNumber.madvise, start, length, System.Numerics.BitOperations.TrailingZeroCount(advice));
-            }
-
             if ((vma.Flags & MAP_LOCKED) == 0) continue;
             if (vma.LockOnFault) calls.Must("mlock2", SyscallNumber.mlock2, start, length, MLOCK_ONFAULT);
             else calls.Must("mlock", SyscallNumber.mlock, start, length);
         }
+    }
+
+    /// <summary>Gives advice, to neighbours that get the same by one call: before protections part what is one mapping yet.</summary>
+    private static void Advise(RemoteCalls calls, Google.Protobuf.Collections.RepeatedField<VmaEntry> vmas)
+    {
+        for (int first = 0, next; first < vmas.Count; first = next)
+        {
+            ulong advised = Advice(vmas[first]);
+            for (next = first + 1; next < vmas.Count && vmas[next].Start == vmas[next - 1].End && Advice(vmas[next]) == advised; next++)
+            {
+            }
+
+            long start = (long)vmas[first].Start, length = (long)(vmas[next - 1].End - vmas[first].Start);
+            for (ulong advice = advised; advice != 0; advice &= advice - 1)
+            {
+                calls.Must("madvise", SyscallNumber.madvise, start, length, System.Numerics.BitOperations.TrailingZeroCount(advice));
+            }
+        }
+
+        static ulong Advice(VmaEntry vma) => Is(vma, VmaStatus.Vsyscall | VmaStatus.Vdso | VmaStatus.Vvar) ? 0 : vma.Madv;
     }
 
     /// <summary>Seals mappings (mseal(2), Linux 6.10): nothing about them can be changed from then on, and children inherit that.</summary>

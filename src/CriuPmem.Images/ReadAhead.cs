@@ -25,7 +25,7 @@ internal sealed class ReadAhead(SnapshotReader reader) : IDisposable
         }
 
         if (_planned.Count < ManyImages) _planned.Clear();
-        else _side.Post(() => PrepareAll([.. _planned.Values]));
+        else _side.Post(() => PrepareAll([.. _planned.Values.Reverse()])); // from the end: who asks for them begins at the start
     }
 
     /// <summary>Reads an image of exactly one entry, unless it was read already.</summary>

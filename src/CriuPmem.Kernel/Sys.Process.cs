@@ -60,6 +60,9 @@ internal static unsafe partial class Sys
         return (time[0], time[1]);
     }
 
+    /// <summary>getpgid(2): the group of a process, 0 when it is gone.</summary>
+    public static int GetPgid(int pid) => Math.Max(0, (int)Syscall.Quick(SyscallNumber.getpgid, pid).Raw);
+
     /// <summary>getsid(2): the session of a process, 0 when it is gone.</summary>
     public static int GetSid(int pid) => Math.Max(0, (int)Syscall.Quick(SyscallNumber.getsid, pid).Raw);
 }

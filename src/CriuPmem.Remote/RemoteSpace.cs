@@ -3,20 +3,32 @@ namespace CriuPmem.Remote;
 /// <summary>The scratch mapping in one address space, and the running of batches in the tasks that share it.</summary>
 internal sealed class RemoteSpace : IDisposable
 {
+    private readonly SyscallBatch _batch;
+    private Tracee? _running;
+    private Action<CheckpointException>? _explain;
+
     /// <summary>Takes over a scratch mapping that exists in the address space (inherited over a fork, say).</summary>
     /// <param name="scratch">Where it lies.</param>
     /// <param name="syscallInstruction">A <c>syscall</c> instruction there, outside the scratch.</param>
     public RemoteSpace(RemoteAddress scratch, RemoteAddress syscallInstruction)
     {
         SyscallInstruction = syscallInstruction;
-        Batch = new SyscallBatch(scratch);
+        _batch = new SyscallBatch(scratch);
     }
 
     /// <summary>A <c>syscall</c> instruction in the address space, outside the scratch.</summary>
     public RemoteAddress SyscallInstruction { get; }
 
-    /// <summary>The batch to fill; cleared by whoever fills it.</summary>
-    public SyscallBatch Batch { get; }
+    /// <summary>The batch to fill; cleared by whoever fills it. One that still runs is waited for.</summary>
+    /// <exception cref="CheckpointException">As <see cref="Run"/>, of the batch that ran.</exception>
+    public SyscallBatch Batch
+    {
+        get
+        {
+            Collect();
+            return _batch;
+        }
+    }
 
     /// <summary>The signal that ends a batch: one that the program neither handles nor has pending.</summary>
     public int EndSignal { get; set; } = SIGURG;
@@ -65,19 +77,69 @@ internal sealed class RemoteSpace : IDisposable
     /// <exception cref="CheckpointException">The task ended, or a call that had to succeed failed.</exception>
     public void Run(Tracee task)
     {
-        if (Batch.Count == 0) return;
-        Batch.Load(task, EndSignal);
-        task.RunTo(EndSignal);
+        Collect();
+        if (_batch.Count == 0) return;
+        _batch.Load(task, EndSignal, goesOn: Tail is null);
+        task.Continue();
+        Complete(task);
+    }
+
+    /// <summary>As <see cref="Run"/>, but does not wait: the end is waited for when <see cref="Batch"/> is needed again, at the latest.</summary>
+    /// <param name="task">The task, one of a restore.</param>
+    /// <param name="explain">What to add to a failure; null for nothing.</param>
+    public void Launch(Tracee task, Action<CheckpointException>? explain)
+    {
+        Collect();
+        if (_batch.Count == 0) return;
+        _batch.Load(task, EndSignal, goesOn: true);
+        task.Continue();
+        (_running, _explain) = (task, explain);
+    }
+
+    /// <summary>Waits for what was launched; the batch is empty then.</summary>
+    /// <exception cref="CheckpointException">As <see cref="Run"/>.</exception>
+    public void Collect()
+    {
+        if (_running is not { } task) return;
+        _running = null;
+        try
+        {
+            Complete(task);
+        }
+        catch (CheckpointException failure) when (_explain is not null)
+        {
+            _explain(failure);
+            throw;
+        }
+
+        _batch.Clear();
+    }
+
+    private void Complete(Tracee task)
+    {
+        task.WaitFor(EndSignal);
+        if (Tail is null) task.ReadyAt = _batch.Scratch;
         // The way back is kept once for each scratch, which threads share: none may stand in it when the next one enters.
         if (Tail is not null) task.PutBack();
-        Batch.Unload(task.Tid);
-        Batch.Check(task.Tid);
+        _batch.Unload(task.Tid);
+        _batch.Check(task.Tid);
+    }
+
+    /// <summary>Runs parts of <see cref="Batch"/> in several tasks, of a restore, at the same time.</summary>
+    /// <exception cref="CheckpointException">As <see cref="Run"/>.</exception>
+    public void RunParts(List<BatchPart> parts)
+    {
+        _batch.LoadParts(parts, EndSignal);
+        foreach (BatchPart part in parts) part.Task.Continue();
+        foreach (BatchPart part in parts) part.Task.WaitFor(EndSignal);
+        _batch.Unload(parts[0].Task.Tid);
+        foreach (BatchPart part in parts) _batch.Check(part.Task.Tid, part.First, part.Count);
     }
 
     /// <summary>Starts <see cref="Batch"/> in a task that will not come back (exit_group(2)).</summary>
     public void Start(Tracee task)
     {
-        Batch.Load(task, EndSignal);
+        Batch.Load(task, EndSignal, goesOn: Tail is null);
         Sys.Ptrace(PTRACE_CONT, task.Tid).OrThrow("ptrace(CONT)", $"task {task.Tid}");
     }
 
@@ -99,10 +161,14 @@ internal sealed class RemoteSpace : IDisposable
     public void RemoveAt(Tracee task, RemoteAddress syscallInstruction) =>
         task.StepCall(syscallInstruction, SyscallNumber.munmap, Batch.Scratch, SyscallBatch.ScratchBytes);
 
+    /// <summary>Begins what <see cref="RemoveAt"/> does; <see cref="Tracee.EndStep"/> waits for its end.</summary>
+    public void BeginRemovalAt(Tracee task, RemoteAddress syscallInstruction) =>
+        task.BeginStep(syscallInstruction, SyscallNumber.munmap, Batch.Scratch, SyscallBatch.ScratchBytes);
+
     /// <summary>Frees the engine's side; the mapping itself is <see cref="Remove"/>'s business.</summary>
     public void Dispose()
     {
         Tail?.Dispose();
-        Batch.Dispose();
+        _batch.Dispose();
     }
 }

@@ -5,7 +5,7 @@ namespace CriuPmem.Remote;
 /// <summary>System calls that a tracee will execute in one go, with their data, and afterwards their results.</summary>
 /// <remarks>
 /// <code>
-/// scratch:  0 control block   0x100 code   0x1000 requests (64 bytes each) →   ← data   0x3ff00 the way back
+/// scratch:  0 control block   0x100 code   0x280 requests (64 bytes each) →   ← data   0x3ff00 the way back
 /// </code>
 /// The layout is mirrored here; only what is used is copied over and back. One batch object serves many runs.
 /// </remarks>
@@ -15,24 +15,24 @@ internal sealed unsafe class SyscallBatch : IDisposable
     public const int ScratchBytes = 256 * 1024;
 
     internal const int CodeOffset = 0x100;
-    internal const int RequestsOffset = 0x1000;
+    internal const int RequestsOffset = 0x280; // few calls fit on the page of the code, which is copied anyway
     private const int RequestBytes = 64;
+    private const int ControlBytes = 48;
     private const int FrameOffset = ScratchBytes - 0x100; // remote.S has it too
     private const long NotRun = long.MinValue;
 
-    private readonly byte* _mirror = (byte*)NativeMemory.AllocZeroed(ScratchBytes);
     private readonly List<string?> _names = [];
+    private readonly List<(int Index, long Bytes)> _expected = []; // of calls that could stop early
+    private byte* _memory; // of the mirror; null while nothing is in it
     private int _dataStart = FrameOffset;
 
     /// <summary>Creates an empty batch for a scratch mapping at <paramref name="scratch"/>.</summary>
-    public SyscallBatch(RemoteAddress scratch)
-    {
-        Scratch = scratch;
-        RemoteCode.Batch.CopyTo(new Span<byte>(_mirror + CodeOffset, RequestsOffset - CodeOffset));
-    }
+    public SyscallBatch(RemoteAddress scratch) => Scratch = scratch;
 
     /// <summary>Where the scratch mapping lies in the tracee.</summary>
     public RemoteAddress Scratch { get; }
+
+    private byte* Mirror => _memory is null ? _memory = MirrorPool.Take() : _memory;
 
     /// <summary>Calls added since <see cref="Clear"/>.</summary>
     public int Count { get; private set; }
@@ -46,6 +46,8 @@ internal sealed unsafe class SyscallBatch : IDisposable
         Count = 0;
         _dataStart = FrameOffset;
         _names.Clear();
+        _expected.Clear();
+        GiveBack();
     }
 
     /// <summary>Adds a call whose failure is the caller's to judge; returns its index.</summary>
@@ -71,6 +73,9 @@ internal sealed unsafe class SyscallBatch : IDisposable
     /// <summary>Adds a copy of whole pages within the tracee's memory, past the CPU's caches; returns its index. It may fault.</summary>
     public int Move(ulong to, ulong from, ulong lengthBytes) => Put(uint.MaxValue, 0, null, (long)to, (long)from, (long)lengthBytes, 0, 0, 0);
 
+    /// <summary>Of a call that must succeed: it must also return exactly this.</summary>
+    public void Expect(int index, long bytes) => _expected.Add((index, bytes));
+
     /// <summary>Places bytes into the data area, 16-byte aligned; returns their address in the tracee.</summary>
     public RemoteAddress Data(ReadOnlySpan<byte> bytes)
     {
@@ -89,49 +94,79 @@ internal sealed unsafe class SyscallBatch : IDisposable
         int rounded = (lengthBytes + 15) & ~15;
         if (rounded > FreeBytes) throw new CheckpointException(ErrorCode.Internal, "a remote batch is full");
         _dataStart -= rounded;
-        new Span<byte>(_mirror + _dataStart, rounded).Clear();
+        new Span<byte>(Mirror + _dataStart, rounded).Clear();
         return Scratch + (ulong)_dataStart;
     }
 
     /// <summary>The mirror of bytes of the data area: before a run to fill, after it to read.</summary>
     public Span<byte> Bytes(RemoteAddress address, int lengthBytes) =>
-        new(_mirror + (int)(address.Value - Scratch.Value), lengthBytes);
+        new(Mirror + (int)(address.Value - Scratch.Value), lengthBytes);
 
     /// <summary>A structure in the data area.</summary>
-    public ref T At<T>(RemoteAddress address) where T : unmanaged => ref *(T*)(_mirror + (int)(address.Value - Scratch.Value));
+    public ref T At<T>(RemoteAddress address) where T : unmanaged => ref *(T*)(Mirror + (int)(address.Value - Scratch.Value));
 
     /// <summary>The result of call <paramref name="index"/>.</summary>
     public SysResult Result(int index) => new(Request(index)[7]);
 
     /// <inheritdoc />
-    public void Dispose() => NativeMemory.Free(_mirror);
+    public void Dispose() => GiveBack();
 
     /// <summary>Copies the batch into the tracee and points the task at it; it does not run yet.</summary>
     /// <param name="task">The task.</param>
     /// <param name="endSignal">The signal that ends it.</param>
     /// <param name="entry">Code in the data area that runs instead, and goes on to the end of the batch; default for none.</param>
-    /// <param name="letIn">Signals that are not held back, beside that one: a mask.</param>
-    internal void Load(Tracee task, int endSignal, RemoteAddress entry = default, ulong letIn = 0)
+    /// <param name="goesOn">The task is of the engine's making: at the end it is ready for the next batch, and heals no program.</param>
+    /// <param name="letIn">Signals that are not held back, beside the end signal: a mask.</param>
+    internal void Load(Tracee task, int endSignal, RemoteAddress entry = default, bool goesOn = false, ulong letIn = 0)
     {
-        ulong* control = (ulong*)_mirror;
-        ref UserRegs own = ref task.Registers;
-        control[0] = (ulong)Count;
-        control[1] = Scratch.Value + RequestsOffset;
-        control[2] = ~(1UL << (endSignal - 1) | 1UL << (SIGTRAP - 1) | letIn);
+        ulong* control = (ulong*)Mirror;
+        Fill(control, task, 0, Count, endSignal, goesOn);
+        control[2] &= ~letIn;
+        HealingFrame((ulong*)(Mirror + FrameOffset), task.Registers);
+        Copy(task.Tid, SyscallNumber.process_vm_writev, includeCode: true);
+        if (goesOn && task.ReadyAt == Scratch) return; // code and mask are those of its last batch
+        PointAt(task, entry == default ? Scratch + CodeOffset : entry, Scratch, control[2]);
+    }
+
+    /// <summary>Reserves the control block of a part, which one of several tasks runs.</summary>
+    internal RemoteAddress NewPart() => Reserve(ControlBytes);
+
+    /// <summary>Copies the batch into the tracees' memory, and points each of them at its part of it.</summary>
+    internal void LoadParts(List<BatchPart> parts, int endSignal)
+    {
+        foreach (BatchPart part in parts)
+        {
+            Fill((ulong*)(Mirror + (int)(part.Control.Value - Scratch.Value)), part.Task, part.First, part.Count, endSignal, goesOn: true);
+        }
+
+        Copy(parts[0].Task.Tid, SyscallNumber.process_vm_writev, includeCode: true);
+        foreach (BatchPart part in parts) PointAt(part.Task, Scratch + CodeOffset, part.Control, MaskOf(endSignal));
+    }
+
+    private static ulong MaskOf(int endSignal) => ~(1UL << (endSignal - 1) | 1UL << (SIGTRAP - 1));
+
+    private void Fill(ulong* control, Tracee task, int first, int count, int endSignal, bool goesOn)
+    {
+        control[0] = (ulong)count;
+        control[1] = Scratch.Value + RequestsOffset + (ulong)first * RequestBytes;
+        control[2] = MaskOf(endSignal);
         control[3] = task.SignalMask;
         control[4] = (ulong)endSignal;
-        HealingFrame((ulong*)(_mirror + FrameOffset), own);
-        Copy(task.Tid, SyscallNumber.process_vm_writev, includeCode: true);
-        UserRegs registers = own;
-        registers.rip = entry == default ? Scratch.Value + CodeOffset : entry.Value;
-        registers.rbx = Scratch.Value;
+        control[5] = goesOn ? 1UL : 0;
+    }
+
+    private static void PointAt(Tracee task, RemoteAddress code, RemoteAddress control, ulong mask)
+    {
+        UserRegs registers = task.Registers;
+        registers.rip = code.Value;
+        registers.rbx = control.Value;
         registers.orig_rax = ulong.MaxValue;
         registers.eflags &= ~0x500UL; // direction flag and single step
         task.IsBorrowed = true;
         task.SetRegisters(registers);
         // A signal that came while the task stood still would be reported at its start, and be lost. The registers come
         // first: this code puts the mask back by itself, the program could not.
-        task.SetSignalMask(control[2]);
+        if (!task.IsMasked) task.SetSignalMask(mask);
     }
 
     /// <summary>Copies requests (with their results) and data back from the tracee.</summary>
@@ -140,7 +175,14 @@ internal sealed unsafe class SyscallBatch : IDisposable
     /// <summary>Throws for the first call that had to succeed and did not.</summary>
     internal void Check(int tid)
     {
-        for (int index = 0; index < Count; index++)
+        Check(tid, 0, Count);
+        CheckWhole(tid);
+    }
+
+    /// <summary>As <see cref="Check(int)"/>, of some of the calls.</summary>
+    internal void Check(int tid, int first, int count)
+    {
+        for (int index = first; index < first + count; index++)
         {
             long* request = Request(index);
             var result = new SysResult(request[7]);
@@ -151,6 +193,16 @@ internal sealed unsafe class SyscallBatch : IDisposable
                 Errno = result.Errno,
                 Object = $"system call {(int)request[0]}(0x{request[1]:x}, 0x{request[2]:x}, 0x{request[3]:x}, 0x{request[4]:x}, 0x{request[5]:x}, 0x{request[6]:x})",
             };
+        }
+    }
+
+    private void CheckWhole(int tid)
+    {
+        foreach ((int index, long bytes) in _expected)
+        {
+            long moved = Result(index).Raw;
+            if (moved == bytes) continue;
+            throw new CheckpointException(ErrorCode.ImageDamaged, $"{_names[index]} ended after {moved} of {bytes} bytes: the file is shorter than when the restore began") { Pid = tid };
         }
     }
 
@@ -182,7 +234,13 @@ internal sealed unsafe class SyscallBatch : IDisposable
         return Count++;
     }
 
-    private long* Request(int index) => (long*)(_mirror + RequestsOffset + index * RequestBytes);
+    private void GiveBack()
+    {
+        if (_memory is not null) MirrorPool.Return(_memory);
+        _memory = null;
+    }
+
+    private long* Request(int index) => (long*)(Mirror + RequestsOffset + index * RequestBytes);
 
     private void Copy(int tid, int call, bool includeCode)
     {
@@ -193,7 +251,7 @@ internal sealed unsafe class SyscallBatch : IDisposable
         void Range(int offset, int lengthBytes)
         {
             if (lengthBytes == 0) return;
-            local[ranges * 2] = (ulong)_mirror + (ulong)offset;
+            local[ranges * 2] = (ulong)Mirror + (ulong)offset;
             remote[ranges * 2] = Scratch.Value + (ulong)offset;
             local[ranges * 2 + 1] = remote[ranges * 2 + 1] = (ulong)lengthBytes;
             total += (ulong)lengthBytes;

@@ -31,6 +31,15 @@ internal sealed unsafe class Tracee
     /// </summary>
     public bool WasToldToStop { get; private set; }
 
+    /// <summary>
+    /// The scratch whose batch the task has run, if it stands at the end of that and would run the next one by itself; else
+    /// default.
+    /// </summary>
+    public RemoteAddress ReadyAt { get; set; }
+
+    /// <summary>Its signal mask is a batch's: it was born in one.</summary>
+    public bool IsMasked { get; set; }
+
     /// <summary>True while registers or mask are not the program's own.</summary>
     public bool IsBorrowed { get; set; }
 
@@ -84,6 +93,7 @@ internal sealed unsafe class Tracee
     /// <summary>Sets the task's registers.</summary>
     public void SetRegisters(in UserRegs registers)
     {
+        ReadyAt = default;
         fixed (UserRegs* pointer = &registers)
             Sys.PtraceSetRegSet(Tid, NT_PRSTATUS, pointer, (ulong)sizeof(UserRegs)).OrThrow("ptrace(SETREGSET)", $"task {Tid}");
     }
@@ -97,13 +107,18 @@ internal sealed unsafe class Tracee
     }
 
     /// <summary>Sets the task's signal mask.</summary>
-    public SysResult SetSignalMask(ulong mask) => Sys.Ptrace(PTRACE_SETSIGMASK, Tid, 8, (long)&mask);
+    public SysResult SetSignalMask(ulong mask)
+    {
+        IsMasked = false;
+        return Sys.Ptrace(PTRACE_SETSIGMASK, Tid, 8, (long)&mask);
+    }
 
     /// <summary>Gives the program its registers and mask back; it stays stopped.</summary>
     /// <remarks>The mask first: a task left in the batch restores the mask by itself, one left in the program cannot.</remarks>
     public void PutBack()
     {
         if (!IsBorrowed) return;
+        ReadyAt = default;
         SetSignalMask(SignalMask);
         fixed (UserRegs* pointer = &_registers)
             Sys.PtraceSetRegSet(Tid, NT_PRSTATUS, pointer, (ulong)sizeof(UserRegs));
@@ -117,9 +132,16 @@ internal sealed unsafe class Tracee
     /// <exception cref="CheckpointException">It ended.</exception>
     public void RunTo(int endSignal)
     {
-        for (; ; )
+        Continue();
+        WaitFor(endSignal);
+    }
+
+    /// <summary>Waits, of a task that runs what was loaded into it, for the signal that ends that.</summary>
+    /// <exception cref="CheckpointException">It ended.</exception>
+    public void WaitFor(int endSignal)
+    {
+        for (; ; Continue())
         {
-            Sys.Ptrace(PTRACE_CONT, Tid).OrThrow("ptrace(CONT)", $"task {Tid}");
             TaskStop stop = WaitForStop();
             if (stop.Event == 0 && stop.Signal == endSignal) return;
             if (stop.Event == 0 && stop.Signal == SIGTRAP) throw Faulted(stop);
@@ -187,17 +209,31 @@ internal sealed unsafe class Tracee
     /// </remarks>
     public SysResult StepCall(RemoteAddress instruction, long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0)
     {
+        BeginStep(instruction, number, a, b, c, d, e, f);
+        return EndStep(instruction);
+    }
+
+    /// <summary>As <see cref="StepCall"/>, but does not wait: <see cref="EndStep"/> does.</summary>
+    public void BeginStep(RemoteAddress instruction, long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0)
+    {
         PrepareCall(instruction, number, a, b, c, d, e, f);
+        if (!IgnoresTrap) Step();
+    }
+
+    /// <summary>Waits for the end of a call that <see cref="BeginStep"/> began.</summary>
+    public SysResult EndStep(RemoteAddress instruction)
+    {
         if (IgnoresTrap) return FinishBySyscallStops();
-        for (; ; )
+        for (; ; Step())
         {
-            Sys.Ptrace(PTRACE_SINGLESTEP, Tid).OrThrow("ptrace(SINGLESTEP)", $"task {Tid}");
             TaskStop stop = WaitForStop();
             ReadRegisters(out UserRegs now).OrThrow("ptrace(GETREGSET)", $"task {Tid}");
             if (stop.Signal == SIGTRAP && stop.Event == 0) return new SysResult((long)now.rax);
             if (now.rip != instruction.Value) return new SysResult((long)now.rax);
         }
     }
+
+    private void Step() => Sys.Ptrace(PTRACE_SINGLESTEP, Tid).OrThrow("ptrace(SINGLESTEP)", $"task {Tid}");
 
     private void PrepareCall(RemoteAddress instruction, long number, long a, long b, long c, long d, long e, long f)
     {
@@ -216,16 +252,32 @@ internal sealed unsafe class Tracee
         SetRegisters(call);
     }
 
-    /// <summary>Executes one system call and interrupts it where it waits (ptrace(2), PTRACE_INTERRUPT).</summary>
-    /// <returns>Its raw result: -516 (ERESTART_RESTARTBLOCK) and the like when it was interrupted.</returns>
-    public long InterruptCall(RemoteAddress instruction, long number, long a, long b, long c, long d, long e, long f)
+    /// <summary>
+    /// Executes one system call and interrupts it where it waits (ptrace(2), PTRACE_INTERRUPT), in four steps, so that many
+    /// tasks can do so at the same time: this one begins it.
+    /// </summary>
+    public void BeginInterruptedCall(RemoteAddress instruction, long number, long a, long b, long c, long d)
     {
-        PrepareCall(instruction, number, a, b, c, d, e, f);
-        RunToSyscallStop();
-        Sys.Ptrace(PTRACE_INTERRUPT, Tid).OrThrow("ptrace(INTERRUPT)", $"task {Tid}");
-        RunToSyscallStop();
+        PrepareCall(instruction, number, a, b, c, d, 0, 0);
+        RunOnToSyscallStop();
+    }
+
+    /// <summary>The second step: an interruption waits for the task as it goes into the call.</summary>
+    public void InterruptCall()
+    {
+        WaitForSyscallStop();
+        Interrupt();
+        RunOnToSyscallStop();
+    }
+
+    /// <summary>The third step: from the call's end to a stop before the program.</summary>
+    /// <returns>The call's raw result: -516 (ERESTART_RESTARTBLOCK) and the like when it was interrupted.</returns>
+    public long LeaveCall()
+    {
+        WaitForSyscallStop();
         ReadRegisters(out UserRegs now).OrThrow("ptrace(GETREGSET)", $"task {Tid}");
-        StopAgain();
+        Interrupt();
+        Continue();
         return (long)now.rax;
     }
 
@@ -242,21 +294,36 @@ internal sealed unsafe class Tracee
 
     private void RunToSyscallStop()
     {
-        for (; ; )
+        RunOnToSyscallStop();
+        WaitForSyscallStop();
+    }
+
+    private void RunOnToSyscallStop() => Sys.Ptrace(PTRACE_SYSCALL, Tid).OrThrow("ptrace(SYSCALL)", $"task {Tid}");
+
+    private void WaitForSyscallStop()
+    {
+        for (; ; RunOnToSyscallStop())
         {
-            Sys.Ptrace(PTRACE_SYSCALL, Tid).OrThrow("ptrace(SYSCALL)", $"task {Tid}");
             TaskStop stop = WaitForStop();
             if ((stop.Signal & ~SyscallStopBit) == SIGTRAP && stop.Event == 0) return;
         }
     }
 
+    private void Interrupt() => Sys.Ptrace(PTRACE_INTERRUPT, Tid).OrThrow("ptrace(INTERRUPT)", $"task {Tid}");
+
     /// <summary>From a system call's exit stop to a stop before the program: nothing of the program runs in between.</summary>
     public void StopAgain()
     {
-        Sys.Ptrace(PTRACE_INTERRUPT, Tid).OrThrow("ptrace(INTERRUPT)", $"task {Tid}");
-        for (; ; )
+        Interrupt();
+        Continue();
+        WaitForInterruption();
+    }
+
+    /// <summary>Waits for the stop that PTRACE_INTERRUPT asked for: after <see cref="LeaveCall"/> the fourth step.</summary>
+    public void WaitForInterruption()
+    {
+        for (; ; Continue())
         {
-            Sys.Ptrace(PTRACE_CONT, Tid).OrThrow("ptrace(CONT)", $"task {Tid}");
             TaskStop stop = WaitForStop();
             if (stop.IsInterrupt) return;
         }

@@ -33,24 +33,12 @@ internal sealed class Inheritance
     /// <summary>True when anything is kept.</summary>
     public bool Any => _kept.Count > 0;
 
-    /// <summary>Whether <paramref name="child"/> shares any page with its parent.</summary>
-    public static bool Shares(RestoreContext context, RestoreProcess parent, RestoreProcess child)
-    {
-        if (context.Options.LazyPages || !CanInherit(parent, child)) return false; // a daemon fills every process by itself
-        using PagesFile? theirs = PagesFile.TryOpen(context, parent);
-        using PagesFile? own = PagesFile.TryOpen(context, child);
-        if (theirs is null || own is null) return false;
-        HashSet<ulong> same = SameMappings(parent, child);
-        foreach (SavedRun run in own.Runs)
-        {
-            for (ulong at = run.Start; at < run.End; at += PageSize)
-            {
-                if (theirs.TryFind(at, out ReadOnlySpan<byte> page) && page.SequenceEqual(own.PageAt(run, at)) && same.Count > 0 && IsIn(child, same, at)) return true;
-            }
-        }
+    /// <summary>True when a page of the child is the same as its parent's.</summary>
+    public bool IsSharing { get; private set; }
 
-        return false;
-    }
+    /// <summary>Whether a child can be born with its parent's memory at all.</summary>
+    public static bool IsPossible(RestoreContext context, RestoreProcess parent, RestoreProcess child) =>
+        !context.Options.LazyPages && CanInherit(parent, child); // a daemon fills every process by itself
 
     /// <summary>Finds what a child that was born with its parent's memory keeps, reads and drops.</summary>
     public static Inheritance Plan(RestoreContext context, RestoreProcess parent, RestoreProcess child)
@@ -75,7 +63,11 @@ internal sealed class Inheritance
                 if (kept && theirs is not null && theirs.TryFind(at, out ReadOnlySpan<byte> inherited))
                 {
                     ComparedPages++;
-                    if (inherited.SequenceEqual(page)) continue;
+                    if (inherited.SequenceEqual(page))
+                    {
+                        IsSharing = true;
+                        continue;
+                    }
                 }
 
                 Append(new SavedRun(at, PageSize, run.Flags, run.File, run.Offset + (at - run.Start)));

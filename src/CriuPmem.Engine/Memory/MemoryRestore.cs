@@ -12,7 +12,7 @@ namespace CriuPmem.Engine.Memory;
 /// Everything is done by the process itself, in batches: it maps, reads its own pages from the images (pread into fresh
 /// anonymous memory), and takes away what it may not keep. Only the scratch mapping stays, to the end of the restore.
 /// </remarks>
-internal sealed class MemoryRestore(RestoreContext context)
+internal sealed class MemoryRestore(RestoreContext context) : IDisposable
 {
     private const ulong HugePageBytes = 2 << 20;
     private const ulong PopulateFromBytes = 4 * PageSize;
@@ -24,6 +24,9 @@ internal sealed class MemoryRestore(RestoreContext context)
     private int _receivedCount;
     private int _firstPages; // descriptor of the first pages file in the process; the others follow
 
+    /// <summary>What children keep of their parents' memory.</summary>
+    public InheritancePlans Plans { get; } = new(context);
+
     /// <summary>Bytes of page contents brought back.</summary>
     public long RestoredBytes { get; private set; }
 
@@ -33,7 +36,7 @@ internal sealed class MemoryRestore(RestoreContext context)
     /// <summary>Pages that a child goes on sharing with its parent.</summary>
     public long SharedPages { get; private set; }
 
-    /// <summary>Builds the memory of a process.</summary>
+    /// <summary>Builds the memory of a process; its last calls run while others are made.</summary>
     /// <param name="process">The process.</param>
     /// <param name="parent">The parent with whose memory, built already, it was born; null when it starts from nothing.</param>
     /// <param name="mayWait">No other is born with it, so that contents may come later (--lazy).</param>
@@ -44,21 +47,29 @@ internal sealed class MemoryRestore(RestoreContext context)
         {
             BuildAll(process, parent, mayWait);
         }
-        catch (CheckpointException failure) when (failure.Code == ErrorCode.SystemCall && failure.Pid == process.Pid)
+        catch (CheckpointException failure)
         {
-            failure.ProcessName ??= process.Name;
-            failure.Remedy ??= failure.ErrorNumber is (int)Errno.ENOMEM or (int)Errno.EAGAIN
-                ? "Free some memory, or raise vm.overcommit_memory, vm.max_map_count or the restorer's limits (ulimit -v, -l), whichever it reaches"
-                : $"No process can have had memory like that here: {ImageKind.Mm.FileName(process.Pid)} is damaged or of another machine, restore from another snapshot";
+            Explain(failure, process);
             throw;
         }
+    }
+
+    private static void Explain(CheckpointException failure, RestoreProcess process)
+    {
+        if (failure.Code != ErrorCode.SystemCall || failure.Pid != process.Pid) return;
+        failure.ProcessName ??= process.Name;
+        failure.Remedy ??= failure.ErrorNumber is (int)Errno.ENOMEM or (int)Errno.EAGAIN
+            ? "Free some memory, or raise vm.overcommit_memory, vm.max_map_count or the restorer's limits (ulimit -v, -l), whichever it reaches"
+            : $"No process can have had memory like that here: {ImageKind.Mm.FileName(process.Pid)} is damaged or of another machine, restore from another snapshot";
     }
 
     private void BuildAll(RestoreProcess process, RestoreProcess? parent, bool mayWait)
     {
         var calls = new RemoteCalls(process.Space, process.Leader.Task);
         MmEntry memory = process.Memory!;
-        Inheritance inherited = parent is null ? Inheritance.None : Inheritance.Plan(context, parent, process);
+        Inheritance inherited = parent is null ? Inheritance.None
+            : parent == process.Parent ? Plans.Of(process)
+            : Inheritance.Plan(context, parent, process);
         UnmapAllBut(calls, memory, inherited);
         if (!inherited.Any) MapVdso(process, calls);
         SavedPages? pages = context.PagesOf(process);
@@ -70,9 +81,12 @@ internal sealed class MemoryRestore(RestoreContext context)
         else if (pages is not null) Fill(process, calls, pages, mayWait ? LeaveToPager(process, pages) : pages.Runs);
         Settle(calls, process, filled);
         if (_receivedCount > 0) calls.Must("close_range", SyscallNumber.close_range, 0, _receivedCount - 1, 0);
-        calls.Flush();
+        context.Launch(process, calls, failure => Explain(failure, process));
         _received.Clear();
     }
+
+    /// <inheritdoc />
+    public void Dispose() => Plans.Dispose();
 
     /// <summary>Clears the address space but for the scratch and what is inherited.</summary>
     private static void UnmapAllBut(RemoteCalls calls, MmEntry memory, Inheritance inherited)
@@ -128,8 +142,7 @@ internal sealed class MemoryRestore(RestoreContext context)
         for (int first = 0; first < fds.Count; first += Transport.MaxPerMessage)
         {
             int count = Math.Min(Transport.MaxPerMessage, fds.Count - first);
-            context.Transport.Send(CollectionsMarshal.AsSpan(fds).Slice(first, count));
-            context.Transport.Receive(calls, count);
+            context.Transport.Pass(calls, CollectionsMarshal.AsSpan(fds).Slice(first, count));
         }
 
         for (int i = _firstPages; i < fds.Count; i++) Sys.Close(fds[i]);

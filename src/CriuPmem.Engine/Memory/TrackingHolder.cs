@@ -52,7 +52,7 @@ internal static class TrackingHolder
             calls.Must("setsid", SyscallNumber.setsid);
             calls.Must("prctl(PR_SET_NAME)", SyscallNumber.prctl, PR_SET_NAME, calls.Batch.Data(LinuxText.EncodeZ(Name)));
             calls.Must("close_range", SyscallNumber.close_range, 0, transport.TaskEnd - 1, 0);
-            calls.Must("close_range", SyscallNumber.close_range, transport.TaskEnd + 1, uint.MaxValue, 0);
+            calls.Must("close_range", SyscallNumber.close_range, transport.LastTaskEnd + 1, uint.MaxValue, 0);
             var entry = new TrackingEntry { HolderPid = (uint)task.Tid };
             var fds = new List<int> { root.Fd };
             foreach (DumpProcess process in owners)
@@ -64,11 +64,10 @@ internal static class TrackingHolder
             for (int first = 0; first < fds.Count; first += Restore.Transport.MaxPerMessage)
             {
                 int count = Math.Min(Restore.Transport.MaxPerMessage, fds.Count - first);
-                transport.Send(System.Runtime.InteropServices.CollectionsMarshal.AsSpan(fds).Slice(first, count));
-                transport.Receive(calls, count);
+                transport.Pass(calls, System.Runtime.InteropServices.CollectionsMarshal.AsSpan(fds).Slice(first, count));
             }
 
-            calls.Must("close", SyscallNumber.close, transport.TaskEnd);
+            transport.Close(calls);
             calls.Must("chdir", SyscallNumber.chdir, calls.Batch.Data("/\0"u8));
             calls.Flush();
             LetGo(space, task);

@@ -14,8 +14,7 @@ internal static class FileSystemView
         var calls = new RemoteCalls(process.Space, process.Leader.Task);
         FsEntry fs = context.Contents.Fs[(uint)process.Pid];
         bool chroot = LinuxText.Decode(context.Files.Entry(fs.RootId).Reg.Name.Span) != "/";
-        context.Transport.Send(chroot ? [context.Files.Open(fs.CwdId), context.Files.Open(fs.RootId)] : [context.Files.Open(fs.CwdId)]);
-        context.Transport.Receive(calls, chroot ? 2 : 1);
+        context.Transport.Pass(calls, chroot ? [context.Files.Open(fs.CwdId), context.Files.Open(fs.RootId)] : [context.Files.Open(fs.CwdId)]);
         if (chroot)
         {
             RemoteAddress dot = calls.Batch.Data("."u8);
@@ -27,6 +26,6 @@ internal static class FileSystemView
         calls.Must("fchdir", SyscallNumber.fchdir, 0);
         calls.Must("close", SyscallNumber.close, 0);
         calls.Must("umask", SyscallNumber.umask, fs.Umask);
-        calls.Flush();
+        context.Launch(process, calls);
     }
 }

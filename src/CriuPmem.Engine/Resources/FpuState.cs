@@ -19,6 +19,7 @@ internal static unsafe class FpuState
     private const int SoftwareBytesOffset = 464; // the kernel notes here which components the area has room for
 
     private static readonly (int Offset, int Size)[] s_components = FindComponents();
+    private static (int LengthBytes, ulong Software)? s_layout;
 
     /// <summary>Reads a stopped thread's state.</summary>
     /// <exception cref="CheckpointException">It uses a component that the image cannot hold (AMX tiles).</exception>
@@ -67,9 +68,8 @@ internal static unsafe class FpuState
     public static void Restore(int tid, UserX86FpregsEntry entry)
     {
         byte* area = stackalloc byte[MaxBytes];
-        Sys.PtraceGetRegSet(tid, NT_X86_XSTATE, area, MaxBytes, out int lengthBytes).OrThrow("ptrace(GETREGSET, X86_XSTATE)", $"task {tid}");
+        (int lengthBytes, ulong software) = s_layout ??= LayoutOf(tid);
         var bytes = new Span<byte>(area, lengthBytes);
-        ulong software = BinaryPrimitives.ReadUInt64LittleEndian(bytes[SoftwareBytesOffset..]);
         bytes.Clear();
         BinaryPrimitives.WriteUInt64LittleEndian(bytes[SoftwareBytesOffset..], software);
         BinaryPrimitives.WriteUInt16LittleEndian(bytes, (ushort)entry.Cwd);
@@ -105,6 +105,14 @@ internal static unsafe class FpuState
                 Remedy = "Restore on a CPU with the features of the first one",
             };
         }
+    }
+
+    /// <summary>The length of the area, and what the kernel notes in it: the same for every new task.</summary>
+    private static (int LengthBytes, ulong Software) LayoutOf(int tid)
+    {
+        byte* area = stackalloc byte[MaxBytes];
+        Sys.PtraceGetRegSet(tid, NT_X86_XSTATE, area, MaxBytes, out int lengthBytes).OrThrow("ptrace(GETREGSET, X86_XSTATE)", $"task {tid}");
+        return (lengthBytes, BinaryPrimitives.ReadUInt64LittleEndian(new ReadOnlySpan<byte>(area, lengthBytes)[SoftwareBytesOffset..]));
     }
 
     private static ReadOnlySpan<byte> Component(ReadOnlySpan<byte> area, int number)

@@ -105,35 +105,51 @@ internal static class InterruptedCall
     /// <param name="context">The restore.</param>
     /// <param name="thread">The thread, its final registers set but not put back.</param>
     /// <param name="instruction">A <c>syscall</c> instruction in its memory.</param>
-    public static void Restore(RestoreContext context, RestoreThread thread, RemoteAddress instruction)
+    /// <returns>A call that has begun, for <see cref="Complete"/>; null when there is none.</returns>
+    public static Armed? Begin(RestoreContext context, RestoreThread thread, RemoteAddress instruction)
     {
-        if (thread.Core.ThreadCore.More is not { HasRestartCall: true } more) return;
+        if (thread.Core.ThreadCore.More is not { HasRestartCall: true } more) return null;
         ref UserRegs final = ref thread.Task.Registers;
         bool mayGoOn = !Seccomp.Forbids(context, thread, RestartOf(final));
         switch (more.RestartCall)
         {
             case SyscallNumber.nanosleep when mayGoOn && final.rsi != 0:
-                Arm(thread.Task, instruction, more.RestartCall, (long)final.rsi, (long)final.rsi, 0, 0);
-                break;
+                return Arm(thread.Task, instruction, more.RestartCall, (long)final.rsi, (long)final.rsi, 0, 0);
             case SyscallNumber.clock_nanosleep when mayGoOn && final.r10 != 0 && final.rsi == 0:
-                Arm(thread.Task, instruction, more.RestartCall, (long)final.rdi, 0, (long)final.r10, (long)final.r10);
-                break;
+                return Arm(thread.Task, instruction, more.RestartCall, (long)final.rdi, 0, (long)final.r10, (long)final.r10);
             default:
                 final.rax = more.RestartCall;
                 final.orig_rax = ulong.MaxValue;
                 final.rip -= SyscallInstructionBytes;
-                break;
+                return null;
         }
     }
 
-    private static void Arm(Tracee task, RemoteAddress instruction, long number, long a, long b, long c, long d)
+    /// <summary>Interrupts calls that have begun, all of them at the same time, so that the kernel goes on with them later.</summary>
+    public static void Complete(List<Armed> calls)
     {
-        UserRegs final = task.Registers;
-        long result = task.InterruptCall(instruction, number, a, b, c, d, 0, 0);
-        final.rax = (ulong)result;
-        final.orig_rax = result == -(long)Errno.ERESTART_RESTARTBLOCK ? (ulong)number : ulong.MaxValue;
-        task.Registers = final;
+        foreach (Armed call in calls) call.Task.InterruptCall();
+        foreach (Armed call in calls)
+        {
+            long result = call.Task.LeaveCall();
+            ref UserRegs final = ref call.Task.Registers;
+            final.rax = (ulong)result;
+            final.orig_rax = result == -(long)Errno.ERESTART_RESTARTBLOCK ? (ulong)call.Number : ulong.MaxValue;
+        }
+
+        foreach (Armed call in calls) call.Task.WaitForInterruption();
     }
+
+    private static Armed Arm(Tracee task, RemoteAddress instruction, long number, long a, long b, long c, long d)
+    {
+        task.BeginInterruptedCall(instruction, number, a, b, c, d);
+        return new Armed(task, number);
+    }
+
+    /// <summary>A call that a task goes into.</summary>
+    /// <param name="Task">The task.</param>
+    /// <param name="Number">The call.</param>
+    public sealed record Armed(Tracee Task, long Number);
 
     /// <summary>
     /// The call that a thread in restart_syscall(2), after an earlier stop, had made: by the instruction that loads its

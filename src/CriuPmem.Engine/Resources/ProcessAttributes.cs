@@ -41,7 +41,9 @@ internal sealed class ProcessAttributes : TaskState
             calls.Must("membarrier", SyscallNumber.membarrier, left & (0 - left));
         }
 
-        if (core.HasOomScoreAdj) Write(thread, "oom_score_adj", core.OomScoreAdj.ToString(CultureInfo.InvariantCulture));
+        // Processes that share memory share this too, however they were born.
+        bool inherited = core.OomScoreAdj == thread.Process.Context.Inherited.OomScoreAdjustment && !SharesMemory(thread.Process);
+        if (core.HasOomScoreAdj && !inherited) Write(thread, "oom_score_adj", core.OomScoreAdj.ToString(CultureInfo.InvariantCulture));
     }
 
     /// <summary>Sets the user id of the login (audit): only the task itself may, by /proc, which a root directory of its own may lack later.</summary>
@@ -51,7 +53,8 @@ internal sealed class ProcessAttributes : TaskState
     {
         if (process.IsZombie || !process.Core.Tc.HasLoginuid) return;
         string wanted = process.Core.Tc.Loginuid.ToString(CultureInfo.InvariantCulture);
-        if ((process.Proc.ReadText("loginuid") ?? wanted) == wanted) return;
+        process.LoginId ??= process.Proc.ReadText("loginuid") ?? wanted;
+        if (process.LoginId == wanted) return;
         var calls = new RemoteCalls(process.Space, process.Leader.Task);
         RemoteAddress path = calls.Batch.Data("/proc/self/loginuid\0"u8), text = calls.Batch.Data(LinuxText.Encode(wanted));
         calls.Batch.Gate(SyscallNumber.open, path, O_WRONLY); // lands at 0, the lowest
@@ -60,9 +63,13 @@ internal sealed class ProcessAttributes : TaskState
         calls.Batch.Clear();
         calls.Try(SyscallNumber.close, 0);
         calls.Flush();
-        if (result.Raw == wanted.Length) return;
+        process.LoginId = result.Raw == wanted.Length ? wanted : null;
+        if (process.LoginId is not null) return;
         context.Log.Warn("restore", $"{process}: its login user id (loginuid) cannot be set to {wanted}: that takes CAP_AUDIT_CONTROL, or one that is not set yet");
     }
+
+    private static bool SharesMemory(RestoreProcess process) =>
+        process.MemoryOwner is not null || process.Children.Exists(child => child.MemoryOwner == process);
 
     private static void Write(RestoreThread thread, string name, string value)
     {

@@ -39,9 +39,11 @@ internal sealed class ResourceLimits : TaskState
         if (thread.Core.Tc.Rlimits is null) return;
         ulong* wanted = stackalloc ulong[2]; // struct rlimit: current, maximum
         ulong* present = stackalloc ulong[2];
+        IReadOnlyList<(ulong, ulong)> inherited = thread.Process.Context.Inherited.Limits;
         for (int i = 0; i < thread.Core.Tc.Rlimits.Rlimits.Count && i < Count; i++)
         {
             RlimitEntry limit = thread.Core.Tc.Rlimits.Rlimits[i];
+            if (inherited[i] == (limit.Cur, limit.Max)) continue;
             wanted[0] = limit.Cur;
             wanted[1] = limit.Max;
             SysResult set = Syscall.Invoke(SyscallNumber.prlimit64, thread.Process.Pid, i, (long)wanted, (long)present);
@@ -56,6 +58,20 @@ internal sealed class ResourceLimits : TaskState
                 Remedy = "Start the restore with limits at least as high, or give it CAP_SYS_RESOURCE",
             };
         }
+    }
+
+    /// <summary>The engine's own, by number.</summary>
+    public static unsafe IReadOnlyList<(ulong Current, ulong Maximum)> Own()
+    {
+        var own = new (ulong, ulong)[Count];
+        ulong* limit = stackalloc ulong[2]; // struct rlimit
+        for (int i = 0; i < Count; i++)
+        {
+            Syscall.Invoke(SyscallNumber.prlimit64, 0, i, 0, (long)limit).OrThrow("prlimit64", "the engine");
+            own[i] = (limit[0], limit[1]);
+        }
+
+        return own;
     }
 
     private static string Text(ulong limit) => limit == ulong.MaxValue ? "unlimited" : limit.ToString(CultureInfo.InvariantCulture);

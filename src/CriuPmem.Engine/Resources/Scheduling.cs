@@ -52,6 +52,7 @@ internal sealed unsafe class Scheduling : TaskState
     public override void Restore(RemoteCalls calls, RestoreThread thread)
     {
         ThreadCoreEntry core = thread.Core.ThreadCore;
+        if (IsInherited(core, thread.Process.Context.Inherited.Scheduling)) return;
         int tid = thread.Tid;
         var attributes = new SchedAttr
         {
@@ -78,12 +79,30 @@ internal sealed unsafe class Scheduling : TaskState
         }
     }
 
+    /// <summary>How the calling thread is scheduled; null when not as most are, so that others may not inherit it.</summary>
+    public static Ordinary? Own()
+    {
+        SchedAttr attributes;
+        if (Syscall.Invoke(SyscallNumber.sched_getattr, 0, (long)&attributes, sizeof(SchedAttr), 0).Failed) return null;
+        byte* mask = stackalloc byte[MaxCpuBytes];
+        SysResult bytes = Syscall.Invoke(SyscallNumber.sched_getaffinity, 0, MaxCpuBytes, (long)mask);
+        if (bytes.Failed || attributes.Policy != 0 || attributes.Flags != 0) return null;
+        return new Ordinary(attributes.Nice, ByteString.CopyFrom(new ReadOnlySpan<byte>(mask, bytes.Value)));
+    }
+
+    private static bool IsInherited(ThreadCoreEntry core, Ordinary? own) =>
+        own is not null && core.SchedPolicy == 0 && core.SchedPrio == 0 && core.SchedNice == own.Nice && core.More is { IoPriority: 0 } more &&
+        (!more.HasAffinity || more.Affinity.Equals(own.Affinity)) && more is { SchedRuntime: 0, SchedDeadline: 0, SchedPeriod: 0 };
+
     private static void Affinity(RestoreThread thread, int tid, byte* mask, int lengthBytes)
     {
         SysResult set = Syscall.Invoke(SyscallNumber.sched_setaffinity, tid, lengthBytes, (long)mask);
         if (set.Errno == Errno.EINVAL) return; // none of its CPUs exists here: it runs on all that do
         set.OrThrow("sched_setaffinity", $"{thread.Process}");
     }
+
+    /// <summary>SCHED_OTHER, and what goes with it.</summary>
+    public sealed record Ordinary(int Nice, ByteString Affinity);
 
     /// <summary>struct sched_attr (sched_setattr(2)).</summary>
     private struct SchedAttr

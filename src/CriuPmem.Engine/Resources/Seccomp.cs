@@ -83,7 +83,7 @@ internal static unsafe class Seccomp
     public static void Restore(RestoreContext context, RestoreProcess process)
     {
         var chains = process.Threads.Select(thread => Chain(context, thread)).ToList();
-        if (process.Threads.TrueForAll(thread => Mode(thread) == SeccompMode.Disabled)) return;
+        if (!IsUsed(process)) return;
         foreach (RestoreThread thread in process.Threads)
         {
             Sys.Ptrace(PTRACE_SETOPTIONS, thread.Tid, 0, PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD | PTRACE_O_SUSPEND_SECCOMP)
@@ -108,6 +108,9 @@ internal static unsafe class Seccomp
             calls.Flush();
         }
     }
+
+    /// <summary>True when system calls of any thread are filtered.</summary>
+    public static bool IsUsed(RestoreProcess process) => process.Threads.Exists(thread => Mode(thread) != SeccompMode.Disabled);
 
     private static SeccompMode Mode(RestoreThread thread) =>
         thread.Core.ThreadCore.HasSeccompMode ? thread.Core.ThreadCore.SeccompMode

@@ -46,9 +46,20 @@ internal sealed class SignalActions : TaskState
         {
             if (index >= thread.Core.Tc.Sigactions.Count) break;
             SaEntry entry = thread.Core.Tc.Sigactions[index++];
+            if (entry is { Sigaction: SIG_DFL, Flags: 0, Restorer: 0, Mask: 0 }) continue; // as it was born
             var action = new KernelSigaction { handler = entry.Sigaction, flags = entry.Flags, restorer = entry.Restorer, mask = entry.Mask };
             calls.Must($"restoring the action for signal {signal}", SyscallNumber.rt_sigaction, signal, calls.Batch.Data(action), 0, 8);
         }
+    }
+
+    /// <summary>
+    /// Gives every signal its default action, which all that descend from the process have then. An ignored SIGCHLD,
+    /// inherited, would reap zombies as they are made.
+    /// </summary>
+    public static void Reset(RemoteCalls calls)
+    {
+        RemoteAddress none = calls.Batch.Reserve(Marshal.SizeOf<KernelSigaction>());
+        foreach (int signal in Changeable()) calls.Must("rt_sigaction", SyscallNumber.rt_sigaction, signal, none, 0, 8);
     }
 
     /// <summary>Whether a restored process ignores SIGTRAP, which forbids single steps.</summary>

@@ -79,8 +79,7 @@ internal sealed class TerminalMaker(RestoreContext context)
         int fd = slave is null ? -1 : FirstFile(slave);
         if (fd < 0) fd = made = OpenSlave(_masters[info.Pty.Index], O_RDWR, $"/dev/pts/{info.Pty.Index}");
         var calls = new RemoteCalls(process.Space, process.Leader.Task);
-        context.Transport.Send([fd]);
-        context.Transport.Receive(calls, 1);
+        context.Transport.Pass(calls, [fd]);
         act(calls);
         calls.Must("close", SyscallNumber.close, 0);
         calls.Flush();

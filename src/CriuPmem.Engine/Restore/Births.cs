@@ -28,6 +28,7 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
         BearRoot();
         Grow(context.Root, null);
         BearDeferred();
+        context.Running.CollectAll();
         JoinGroups();
         _standIns.EndLeaders();
     }
@@ -35,12 +36,13 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
     /// <summary>True when a process has a SIGCHLD pending that is of our making.</summary>
     public bool HadHelpers(RestoreProcess process) => _standIns.Reapers.Contains(process);
 
-    /// <summary>Takes hold of a task that was cloned with CLONE_PTRACE.</summary>
-    public static Tracee NewTask(int tid, RestoreProcess process)
+    /// <summary>Takes hold of a task that <paramref name="maker"/> cloned with CLONE_PTRACE: its registers are the maker's.</summary>
+    public static Tracee NewTask(int tid, RestoreProcess process, Tracee maker)
     {
-        var task = new Tracee(tid);
+        var task = new Tracee(tid) { SignalMask = maker.SignalMask, IsMasked = true };
+        task.Registers = maker.Registers;
         TaskStop stop = task.Wait();
-        if (stop.Ended || !task.LoadIfAlive()) throw process.Fail(ErrorCode.RestoredDied, $"the new task {tid} ended at once: it was {stop.Describe()}");
+        if (stop.Ended) throw process.Fail(ErrorCode.RestoredDied, $"the new task {tid} ended at once: it was {stop.Describe()}");
         return task;
     }
 
@@ -57,10 +59,9 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
         Add(root);
         var calls = new RemoteCalls(root.Space, task);
         int transport = context.Transport.TaskEnd;
-        // An ignored SIGCHLD, inherited, would reap zombies as they are made.
-        calls.Must("rt_sigaction", SyscallNumber.rt_sigaction, SIGCHLD, calls.Batch.Reserve(32), 0, 8);
+        SignalActions.Reset(calls);
         calls.Must("close_range", SyscallNumber.close_range, 0, transport - 1, 0);
-        calls.Must("close_range", SyscallNumber.close_range, transport + 1, uint.MaxValue, 0);
+        calls.Must("close_range", SyscallNumber.close_range, context.Transport.LastTaskEnd + 1, uint.MaxValue, 0);
         calls.Flush();
         ProcessAttributes.RestoreLogin(context, root);
     }
@@ -91,7 +92,7 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
         var sharing = new List<RestoreProcess>();
         foreach (RestoreProcess child in children)
         {
-            if (inheritsFrom is not null || Inheritance.Shares(context, process, child) || SharesMemory(process, child)) sharing.Add(child);
+            if (inheritsFrom is not null || SharesMemory(process, child) || SharesPages(process, child)) sharing.Add(child);
             else Bear(process, child);
         }
 
@@ -166,6 +167,9 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
         return true;
     }
 
+    private bool SharesPages(RestoreProcess parent, RestoreProcess child) =>
+        Inheritance.IsPossible(context, parent, child) && memory.Plans.Of(child).IsSharing;
+
     private static bool SharesMemory(RestoreProcess parent, RestoreProcess child) => child.Ids is not null && parent.Ids?.VmId == child.Ids.VmId;
 
     /// <summary>Makes a process and all that descend from it.</summary>
@@ -183,6 +187,7 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
         }
 
         child.BirthSessionId = Sys.GetSid(maker.Pid);
+        child.LoginId = maker.LoginId;
         BearBy(maker.Leader.Task, maker.Space, child, share | (siblings ? CLONE_PARENT : 0));
         Grow(child, inherits ? maker : null);
     }
@@ -219,7 +224,7 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
             break;
         }
 
-        child.Leader.Task = NewTask(child.Pid, child);
+        child.Leader.Task = NewTask(child.Pid, child, maker);
         if (child.MemoryOwner is null) child.Space = new RemoteSpace(_scratch, space.SyscallInstruction);
         Add(child);
         ProcessAttributes.RestoreLogin(context, child);
@@ -228,7 +233,7 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
     /// <summary>The CLONE_ flags for what a child shares with its parent; refuses what only others share.</summary>
     private ulong Shared(RestoreProcess maker, RestoreProcess child)
     {
-        if (maker.Ids is not { } theirs || child.Ids is not { } own) return 0;
+        if (!child.IsEntangled || maker.Ids is not { } theirs || child.Ids is not { } own) return 0;
         ulong flags = 0;
         if (own.VmId == theirs.VmId) flags |= CLONE_VM;
         if (own.FilesId == theirs.FilesId) flags |= CLONE_FILES;
@@ -267,7 +272,7 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
 
         foreach (RestoreProcess process in _born.OrderBy(process => process.GroupId == process.Pid ? 0 : 1))
         {
-            int present = process.Proc.Stat()?.GroupId ?? 0;
+            int present = Sys.GetPgid(process.Pid);
             if (present == process.GroupId) continue;
             var calls = new RemoteCalls(process.Space, process.Leader.Task);
             int joining = calls.Try(SyscallNumber.setpgid, 0, process.GroupId);

@@ -7,7 +7,7 @@ namespace CriuPmem.Engine.Restore;
 /// <summary>Fills a process's descriptor table.</summary>
 internal static class DescriptorTable
 {
-    /// <summary>Passes every open file in and moves it to its number; only the transport socket is left besides.</summary>
+    /// <summary>Passes every open file in and moves it to its number, and closes the transport sockets.</summary>
     /// <remarks>
     /// In ascending order of the targets: what lands lies at the lowest free numbers, never above its target. Moving a
     /// message's descriptors from the last to the first therefore never hits one that has not moved yet.
@@ -25,12 +25,11 @@ internal static class DescriptorTable
             for (int i = 0; i < count; i++)
             {
                 fds[i] = context.Files.Open(sorted[first + i].Id);
-                while (taken.Contains(lowest) || lowest == context.Transport.TaskEnd) lowest++;
+                while (taken.Contains(lowest) || lowest == context.Transport.TaskEnd) lowest = lowest == context.Transport.TaskEnd ? context.Transport.LastTaskEnd + 1 : lowest + 1;
                 landed[i] = lowest++;
             }
 
-            context.Transport.Send(fds[..count]);
-            context.Transport.Receive(calls, count);
+            context.Transport.Pass(calls, fds[..count]);
             for (int i = count - 1; i >= 0; i--)
             {
                 FdinfoEntry entry = sorted[first + i];
@@ -49,10 +48,12 @@ internal static class DescriptorTable
                 taken.Add(target);
             }
 
-            calls.Flush();
+            if (first + count < sorted.Length) calls.Flush();
             lowest = 0;
         }
 
+        context.Transport.Close(calls);
+        context.Launch(process, calls);
         foreach (FdinfoEntry entry in sorted)
         {
             FileEntry file = context.Files.Entry(entry.Id);

@@ -3,12 +3,15 @@ using CriuPmem.Engine.Memory;
 using CriuPmem.Engine.Resources;
 using CriuPmem.Images;
 using CriuPmem.Images.Messages;
+using CriuPmem.Remote;
 
 namespace CriuPmem.Engine.Restore;
 
 /// <summary>What the parts of one restore share.</summary>
 internal sealed class RestoreContext : IDisposable
 {
+    private const int MostSockets = 5; // as many as there are batches running, and one more that is being filled
+
     private readonly Dictionary<int, SavedPages> _pages = [];
 
     /// <summary>Creates the context of one restore from checked images.</summary>
@@ -22,11 +25,12 @@ internal sealed class RestoreContext : IDisposable
         ProcStat stat = self.Stat()!;
         OwnSession = stat.SessionId;
         OwnGroup = stat.GroupId;
+        Inherited = new InheritedState();
         LastCapability = Sys.ReadNumber("/proc/sys/kernel/cap_last_cap", 40);
         Chain = new SnapshotChain(reader);
         Files = new FileOpener(this);
         Remapped = new RemappedFiles(this);
-        Transport = new Transport();
+        Transport = new Transport(Math.Min(contents.Pstree.Count, MostSockets));
         MemoryFiles = new MemoryFiles(this);
         PipeContents = new PipeContents(this);
         Registrations = new EpollRegistrations(this);
@@ -42,8 +46,13 @@ internal sealed class RestoreContext : IDisposable
     /// <summary>The images and those that they continue.</summary>
     public SnapshotChain Chain { get; }
 
-    /// <summary>The saved pages of a process; null when it shares another's memory, or has none.</summary>
+    /// <summary>The saved pages of a process, on any thread; null when it shares another's memory, or has none.</summary>
     public SavedPages? PagesOf(RestoreProcess process)
+    {
+        lock (_pages) return FindPages(process);
+    }
+
+    private SavedPages? FindPages(RestoreProcess process)
     {
         if (_pages.TryGetValue(process.Pid, out SavedPages? pages)) return pages;
         if (!Contents.Pagemaps.TryGetValue((uint)process.Pid, out Pagemap? map)) return null;
@@ -53,8 +62,10 @@ internal sealed class RestoreContext : IDisposable
     }
 
     /// <summary>The saved pages of a shared object (shmid); null when it has none.</summary>
-    public SavedPages? PagesOfShared(ulong id) =>
-        Contents.SharedPagemaps.TryGetValue(id, out Pagemap? map) ? Chain.Resolve(ImageKind.PagemapShmem, (long)id, map) : null;
+    public SavedPages? PagesOfShared(ulong id)
+    {
+        lock (_pages) return Contents.SharedPagemaps.TryGetValue(id, out Pagemap? map) ? Chain.Resolve(ImageKind.PagemapShmem, (long)id, map) : null;
+    }
 
     /// <summary>Their messages.</summary>
     public SnapshotContents Contents { get; }
@@ -67,6 +78,9 @@ internal sealed class RestoreContext : IDisposable
 
     /// <inheritdoc cref="OwnSession" />
     public int OwnGroup { get; }
+
+    /// <summary>What new tasks have from the engine.</summary>
+    public InheritedState Inherited { get; }
 
     /// <summary>The highest capability that this kernel knows.</summary>
     public int LastCapability { get; }
@@ -130,6 +144,22 @@ internal sealed class RestoreContext : IDisposable
         AtFailure.Clear();
         Remapped.Commit();
         foreach (Action action in AtCommit) action();
+    }
+
+    /// <summary>The batches that run in several processes at the same time.</summary>
+    public RunningBatches Running { get; } = new();
+
+    /// <summary>
+    /// Begins to run a process's calls while others are prepared; those of a process that shares files, memory or the like
+    /// with another run alone.
+    /// </summary>
+    /// <param name="process">The process.</param>
+    /// <param name="calls">Calls of its leader.</param>
+    /// <param name="explain">What to add to a failure; null for nothing.</param>
+    public void Launch(RestoreProcess process, RemoteCalls calls, Action<CheckpointException>? explain = null)
+    {
+        calls.Launch(Running, explain);
+        if (process.IsEntangled) Running.CollectAll();
     }
 
     /// <summary>Work for the time when every process has its memory and its descriptors: what they are told then is new.</summary>

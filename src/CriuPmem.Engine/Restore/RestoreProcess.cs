@@ -48,6 +48,9 @@ internal sealed class RestoreProcess(RestoreContext context, PstreeEntry entry, 
     /// <summary>Which objects it shares with whom; null for a zombie.</summary>
     public TaskKobjIdsEntry? Ids { get; init; }
 
+    /// <summary>It shares memory, files, directories or signal handlers with another process of the tree.</summary>
+    public bool IsEntangled { get; set; }
+
     /// <summary>Its memory; null for a zombie.</summary>
     public MmEntry? Memory { get; init; }
 
@@ -62,6 +65,9 @@ internal sealed class RestoreProcess(RestoreContext context, PstreeEntry entry, 
 
     /// <summary>/proc/PID, once it exists.</summary>
     public ProcDirectory Proc { get; set; } = null!;
+
+    /// <summary>The user id of the login that it has now; null when that is not known.</summary>
+    public string? LoginId { get; set; }
 
     /// <summary>True once the process exists.</summary>
     public bool IsBorn { get; set; }

@@ -32,10 +32,30 @@ internal static class RestoreTree
             TakeGuards(process);
         }
 
+        FindEntangled(context);
         foreach (RestoreProcess process in context.Processes)
         {
             foreach (RestoreThread thread in process.Threads) CheckFree(thread);
             CheckSession(context, process);
+        }
+    }
+
+    private static void FindEntangled(RestoreContext context)
+    {
+        var owners = new Dictionary<(string Kind, uint Id), RestoreProcess>();
+        foreach (RestoreProcess process in context.Processes)
+        {
+            if (process.Ids is not { } ids) continue;
+            Note(("memory", ids.VmId), process);
+            Note(("files", ids.FilesId), process);
+            Note(("directories", ids.FsId), process);
+            Note(("handlers", ids.SighandId), process);
+        }
+
+        void Note((string, uint) id, RestoreProcess process)
+        {
+            if (owners.TryAdd(id, process)) return;
+            process.IsEntangled = owners[id].IsEntangled = true;
         }
     }
 

@@ -134,9 +134,5 @@ internal sealed class SocketCreator : IDisposable
         _calls.Flush();
     }
 
-    private void Receive(params ReadOnlySpan<int> fds)
-    {
-        _context.Transport.Send(fds);
-        _context.Transport.Receive(_calls!, fds.Length);
-    }
+    private void Receive(params ReadOnlySpan<int> fds) => _context.Transport.Pass(_calls!, fds);
 }

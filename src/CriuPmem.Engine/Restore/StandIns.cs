@@ -106,7 +106,7 @@ internal sealed class StandIns(RestoreContext context, RemoteAddress scratch) : 
             if (made.Errno == Errno.EEXIST && pid == 0) continue;
             if (made.Errno == Errno.EEXIST) throw new CheckpointException(ErrorCode.PidInUse, "the number of an ended session or group leader is in use") { Pid = pid };
             made.OrThrow("clone3", $"a stand-in of {parent}");
-            return new StandIn(number, parent, Births.NewTask(number, parent), new RemoteSpace(scratch, parent.Space.SyscallInstruction));
+            return new StandIn(number, parent, Births.NewTask(number, parent, parent.Leader.Task), new RemoteSpace(scratch, parent.Space.SyscallInstruction));
         }
     }
 

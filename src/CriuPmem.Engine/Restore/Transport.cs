@@ -3,10 +3,11 @@ using CriuPmem.Remote;
 
 namespace CriuPmem.Engine.Restore;
 
-/// <summary>Moves descriptors from the engine into tasks: SCM_RIGHTS over one socket that every new process inherits.</summary>
+/// <summary>Moves descriptors from the engine into tasks: SCM_RIGHTS over sockets that every new process inherits.</summary>
 /// <remarks>
-/// A new process has no descriptor but the socket's own, and the kernel gives the lowest free numbers in order: so where
-/// each one lands is known beforehand, and receiving and moving them is one batch.
+/// A new process has no descriptor but the sockets' own, and the kernel gives the lowest free numbers in order: so where
+/// each one lands is known beforehand, and receiving and moving them is one batch. Processes whose batches run at the same
+/// time take turns with the sockets: on one of them they might receive each other's descriptors.
 /// </remarks>
 internal sealed unsafe class Transport : IDisposable
 {
@@ -14,30 +15,67 @@ internal sealed unsafe class Transport : IDisposable
     public const int MaxPerMessage = 250;
 
     private const int ControlBytes = 16 + MaxPerMessage * 4 + 8;
-    private readonly OwnedFd _engineEnd;
+    private readonly OwnedFd[] _engineEnds;
+    private readonly RemoteSpace?[] _users; // whose batch received, or will, on each
+    private int _last;
 
-    /// <summary>Makes the socket pair.</summary>
-    public Transport()
+    /// <summary>Makes the socket pairs.</summary>
+    /// <param name="count">How many.</param>
+    public Transport(int count = 1)
     {
+        _engineEnds = new OwnedFd[count];
+        _users = new RemoteSpace?[count];
+        TaskEnds = new int[count];
         int* pair = stackalloc int[2];
-        Syscall.Invoke(SyscallNumber.socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, (long)pair).OrThrow("socketpair", "transport");
-        _engineEnd = new OwnedFd(pair[0]);
-        TaskEnd = pair[1];
+        for (int i = 0; i < count; i++)
+        {
+            Syscall.Invoke(SyscallNumber.socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, (long)pair).OrThrow("socketpair", "transport");
+            _engineEnds[i] = new OwnedFd(pair[0]);
+            TaskEnds[i] = pair[1];
+        }
     }
 
-    /// <summary>The tasks' end: its number in every new process.</summary>
-    public int TaskEnd { get; private set; }
+    /// <summary>The first of the tasks' ends, which follow one another: its number in every new process.</summary>
+    public int TaskEnd => TaskEnds[0];
 
-    /// <summary>Moves the tasks' end to a number of at least <paramref name="number"/> that survives execve.</summary>
+    /// <summary>The last of them.</summary>
+    public int LastTaskEnd => TaskEnds[^1];
+
+    private int[] TaskEnds { get; }
+
+    /// <summary>Moves the tasks' ends to numbers of at least <paramref name="number"/> that survive execve.</summary>
     public void PlaceTaskEnd(int number)
     {
-        int moved = (int)Sys.Fcntl(TaskEnd, F_DUPFD, number).OrThrow("fcntl(F_DUPFD)", "transport");
-        Sys.Close(TaskEnd);
-        TaskEnd = moved;
+        for (int i = 0; i < TaskEnds.Length; i++)
+        {
+            int moved = (int)Sys.Fcntl(TaskEnds[i], F_DUPFD, number + i).OrThrow("fcntl(F_DUPFD)", "transport");
+            Sys.Close(TaskEnds[i]);
+            TaskEnds[i] = moved;
+        }
     }
 
-    /// <summary>Sends descriptors; they are received by the next <see cref="Receive"/> of the task.</summary>
-    public void Send(ReadOnlySpan<int> descriptors)
+    /// <summary>Sends descriptors, and adds the call that receives them to the task's batch.</summary>
+    public void Pass(RemoteCalls calls, ReadOnlySpan<int> descriptors)
+    {
+        int socket = SocketFor(calls.Space);
+        Send(socket, descriptors);
+        Receive(socket, calls, descriptors.Length);
+    }
+
+    /// <summary>Adds the closing of the tasks' ends.</summary>
+    public void Close(RemoteCalls calls) => calls.Must("close_range", SyscallNumber.close_range, TaskEnd, LastTaskEnd, 0);
+
+    private int SocketFor(RemoteSpace space)
+    {
+        int socket = Array.IndexOf(_users, space);
+        if (socket >= 0) return socket;
+        _last = (_last + 1) % _users.Length;
+        _users[_last]?.Collect();
+        _users[_last] = space;
+        return _last;
+    }
+
+    private void Send(int socket, ReadOnlySpan<int> descriptors)
     {
         byte* control = stackalloc byte[ControlBytes];
         *(long*)control = 16 + descriptors.Length * 4;
@@ -47,11 +85,10 @@ internal sealed unsafe class Transport : IDisposable
         byte one = 1;
         ulong* vector = stackalloc ulong[2] { (ulong)(&one), 1 };
         var message = new MessageHeader { Vector = (ulong)vector, VectorLength = 1, Control = (ulong)control, ControlBytes = (ulong)((16 + descriptors.Length * 4 + 7) & ~7) };
-        Syscall.Invoke(SyscallNumber.sendmsg, _engineEnd.Fd, (long)(&message), MSG_NOSIGNAL).OrThrow("sendmsg", "transport");
+        Syscall.Invoke(SyscallNumber.sendmsg, _engineEnds[socket].Fd, (long)(&message), MSG_NOSIGNAL).OrThrow("sendmsg", "transport");
     }
 
-    /// <summary>Adds the task's call that receives one message of <paramref name="count"/> descriptors.</summary>
-    public void Receive(RemoteCalls calls, int count)
+    private void Receive(int socket, RemoteCalls calls, int count)
     {
         calls.Room(ControlBytes + 256, 2);
         RemoteAddress control = calls.Batch.Reserve(16 + count * 4 + 8);
@@ -64,14 +101,14 @@ internal sealed unsafe class Transport : IDisposable
             Control = control.Value,
             ControlBytes = (ulong)((16 + count * 4 + 7) & ~7),
         });
-        calls.Must("receiving open files", SyscallNumber.recvmsg, TaskEnd, message, MSG_CMSG_CLOEXEC);
+        calls.Must("receiving open files", SyscallNumber.recvmsg, TaskEnds[socket], message, MSG_CMSG_CLOEXEC);
     }
 
     /// <inheritdoc />
     public void Dispose()
     {
-        _engineEnd.Dispose();
-        Sys.Close(TaskEnd);
+        foreach (OwnedFd end in _engineEnds) end.Dispose();
+        foreach (int end in TaskEnds) Sys.Close(end);
     }
 
     /// <summary>struct msghdr.</summary>

@@ -38,16 +38,19 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
         foreach (RestoreProcess process in Live) MakeThreads(process);
         // Directories first: they pass through descriptor tables that must be empty, and that several may share.
         foreach (RestoreProcess process in Live) FileSystemView.Restore(context, process);
+        context.Running.CollectAll();
         terminals.Complete();
         UnixSocketMaker.MakeAll(context);
         foreach (RestoreProcess process in Live) FillDescriptors(process);
+        context.Running.CollectAll();
         FileLocks.Restore(context);
         context.Lazy.Start(Live); // while they may make a userfaultfd, and before the kernel writes into their memory (rseq)
         foreach (RestoreProcess process in Live) Equip(process);
+        context.Running.CollectAll();
         foreach (Action step in context.WhenTasksAreEquipped) step();
         SetOwners();
         context.Files.Inherited.WarnOfUnused();
-        foreach (RestoreProcess process in Live) Finish(process);
+        Finish();
     }
 
     /// <summary>Lets all tasks go.</summary>
@@ -70,6 +73,7 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
     /// <inheritdoc />
     public void Dispose()
     {
+        _memory.Dispose();
         if (_committed) return;
         _births?.Dispose();
         foreach (RestoreProcess process in Born) Sys.Kill(process.Pid, SIGKILL);
@@ -111,20 +115,14 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
         }
 
         calls.Flush();
-        foreach (RestoreThread thread in process.Threads.Skip(1)) thread.Task = Births.NewTask(thread.Tid, process);
+        foreach (RestoreThread thread in process.Threads.Skip(1)) thread.Task = Births.NewTask(thread.Tid, process, process.Leader.Task);
     }
 
     private void FillDescriptors(RestoreProcess process)
     {
         if (!_filled.Add(process.Ids!.FilesId)) return;
         var calls = new RemoteCalls(process.Space, process.Leader.Task);
-        if (context.Contents.Fdinfos.TryGetValue(process.Ids.FilesId, out IReadOnlyList<FdinfoEntry>? table))
-        {
-            DescriptorTable.Fill(context, process, calls, table);
-        }
-
-        calls.Must("close", SyscallNumber.close, context.Transport.TaskEnd);
-        calls.Flush();
+        DescriptorTable.Fill(context, process, calls, context.Contents.Fdinfos.GetValueOrDefault(process.Ids.FilesId) ?? []);
     }
 
     /// <summary>The state of process and threads, the most restrictive last.</summary>
@@ -135,19 +133,27 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
         if (process.Children.Exists(child => child.IsZombie) || _births!.HadHelpers(process)) Zombie.ForgetSignal(calls);
         foreach (Resources.TaskState state in TaskStates.OfProcess) state.Restore(calls, process.Leader);
         process.Leader.Task.IgnoresTrap = SignalActions.IgnoresTrap(process.Leader);
-        calls.Flush();
+        if (Seccomp.IsUsed(process) || process.Threads.Count > 1) calls.Flush(); // else the leader goes on with it
         Seccomp.Restore(context, process);
-        foreach (RestoreThread thread in Enumerable.Reverse(process.Threads))
-        {
-            var own = new RemoteCalls(process.Space, thread.Task);
-            foreach (Resources.TaskState state in TaskStates.OfThread) state.Restore(own, thread);
-            if (thread == process.Leader && process.Memory!.HasDumpable)
-            {
-                own.Try(SyscallNumber.prctl, PR_SET_DUMPABLE, process.Memory.Dumpable);
-            }
+        EquipThreads(process);
+        // The leader comes last: a change of credentials sets what PR_SET_DUMPABLE does.
+        foreach (Resources.TaskState state in TaskStates.OfThread) state.Restore(calls, process.Leader);
+        if (process.Memory!.HasDumpable) calls.Try(SyscallNumber.prctl, PR_SET_DUMPABLE, process.Memory.Dumpable);
+        context.Launch(process, calls);
+    }
 
-            own.Flush();
+    /// <summary>The state of all threads but the leader, at the same time.</summary>
+    private static void EquipThreads(RestoreProcess process)
+    {
+        if (process.Threads.Count == 1) return;
+        var calls = new RemoteCalls(process.Space, process.Leader.Task);
+        foreach (RestoreThread thread in process.Threads.Skip(1))
+        {
+            calls.GoOnWith(thread.Task);
+            foreach (Resources.TaskState state in TaskStates.OfThread) state.Restore(calls, thread);
         }
+
+        calls.Flush();
     }
 
     private unsafe void SetOwners()
@@ -162,8 +168,36 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
         }
     }
 
-    /// <summary>Registers, signal masks, and the end of the scratch mapping.</summary>
-    private void Finish(RestoreProcess process)
+    /// <summary>Registers, signal masks, and the end of the scratch mappings: each step for all, so that the tasks work at the same time.</summary>
+    private void Finish()
+    {
+        List<RestoreProcess> live = [.. Live];
+        foreach (RestoreProcess process in live)
+        {
+            SetRegisters(process);
+            if (process.MemoryOwner is null) process.Space.BeginRemovalAt(process.Leader.Task, VdsoInstruction(process));
+        }
+
+        var armed = new List<InterruptedCall.Armed>();
+        foreach (RestoreProcess process in live)
+        {
+            RemoteAddress instruction = VdsoInstruction(process);
+            if (process.MemoryOwner is null) process.Leader.Task.EndStep(instruction);
+            foreach (RestoreThread thread in process.Threads)
+            {
+                if (InterruptedCall.Begin(context, thread, instruction) is { } call) armed.Add(call);
+            }
+        }
+
+        InterruptedCall.Complete(armed);
+        foreach (RestoreThread thread in live.SelectMany(process => process.Threads))
+        {
+            thread.Task.IsBorrowed = true;
+            thread.Task.PutBack();
+        }
+    }
+
+    private static void SetRegisters(RestoreProcess process)
     {
         foreach (RestoreThread thread in process.Threads)
         {
@@ -171,15 +205,6 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
             ThreadLocalSegments.Restore(thread.Tid, thread.Core.ThreadInfo.Tls);
             thread.Task.Registers = Registers.FromEntry(thread.Core.ThreadInfo.Gpregs);
             thread.Task.SignalMask = thread.Core.ThreadCore.HasBlkSigset ? thread.Core.ThreadCore.BlkSigset : thread.Core.Tc.BlkSigset;
-        }
-
-        RemoteAddress instruction = VdsoInstruction(process);
-        if (process.MemoryOwner is null) process.Space.RemoveAt(process.Leader.Task, instruction);
-        foreach (RestoreThread thread in process.Threads)
-        {
-            InterruptedCall.Restore(context, thread, instruction);
-            thread.Task.IsBorrowed = true;
-            thread.Task.PutBack();
         }
     }
 

@@ -6,7 +6,7 @@
 # A control block, at rbx:
 #   0x00 number of requests        0x08 address of the requests
 #   0x10 signal mask while running 0x18 the program's own signal mask
-#   0x20 signal that ends it       0x28 (unused)
+#   0x20 signal that ends it       0x28 not 0: whoever is continued at the end runs the next batch (a restore)
 # At the end of the scratch (rbx + 0x3ff00): rdi-to-rbx as popped below, then the frame for iretq: rip, cs, rflags, rsp,
 # ss. Below it is room for a signal frame, since signals are let in again before the program's own stack is.
 # A request, 64 bytes: u32 number, u32 flags (1: a failure ends the batch, 2: a failure skips the next request), six u64
@@ -74,7 +74,9 @@ batch_finish:
     mov eax, 234                # tgkill(self): the tracer sees a stop here
     syscall
 .globl heal
-heal:                           # reached only when the tracer has died: go back to the program by ourselves
+heal:                           # in a dump reached only when the tracer has died: go back to the program by ourselves
+    cmp dword ptr [rbx + 0x28], 0
+    jne batch
     mov eax, 14                 # rt_sigprocmask(SIG_SETMASK, rbx + 0x18, NULL, 8)
     mov edi, 2
     lea rsi, [rbx + 0x18]

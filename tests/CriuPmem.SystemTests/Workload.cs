@@ -47,6 +47,7 @@ internal sealed record Workload(string Name, string Arguments = "", string Optio
         new("file_locks", Options: "--file-locks"),
         new("file_locks_many", "1700", Program: "file_locks", Options: "--file-locks"),
         new("mem_anon", Rounds: 3),
+        new("mem_both_ends"),
         new("mem_brk"),
         new("mem_churn", Rounds: 3),
         new("mem_cow_fork", Rounds: 3),

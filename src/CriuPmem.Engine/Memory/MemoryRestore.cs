@@ -16,7 +16,7 @@ internal sealed class MemoryRestore(RestoreContext context) : IDisposable
 {
     private const ulong HugePageBytes = 2 << 20;
     private const ulong PopulateFromBytes = 4 * PageSize;
-    private const int VectorsPerCall = 512;
+    private const ulong BothEndsFromBytes = 64 << 20; // a second thread costs a tenth of a millisecond
     private const ulong MaxReadBytes = 256 << 20; // a tenth of a second; between two of them a restore can be ended
     private static readonly bool s_hugePages = !(ReadSetting("/sys/kernel/mm/transparent_hugepage/enabled") ?? "[never]").Contains("[never]", StringComparison.Ordinal);
 
@@ -232,54 +232,46 @@ internal sealed class MemoryRestore(RestoreContext context) : IDisposable
     /// <summary>Reads the contents. Pages that follow one another in a file are read by one call, whatever runs they belong to.</summary>
     private void Fill(RestoreProcess process, RemoteCalls calls, SavedPages pages, IReadOnlyList<SavedRun> runs)
     {
-        var compressed = new List<SavedRun>();
-        var vectors = new List<ulong>(VectorsPerCall * 2);
-        ulong from = 0, next = 0; // places in the file: of the first byte collected, and behind the last
-        int file = 0;
         VmaEntry? vdso = VdsoOf(process);
-        foreach (SavedRun run in runs)
-        {
-            if (IsIn(run, vdso)) continue; // the kernel's own, mapped already
-            RestoredBytes += (long)run.LengthBytes;
-            if (pages.Files[run.File].Compressed)
-            {
-                MakeHuge(calls, process, run.Start, run.LengthBytes);
-                compressed.Add(run);
-                continue;
-            }
-
-            for (ulong done = 0; done < run.LengthBytes;)
-            {
-                if (run.File != file || run.Offset + done != next || next - from + HugePageBytes > MaxReadBytes || vectors.Count == VectorsPerCall * 2)
-                {
-                    Read();
-                    file = run.File;
-                    from = next = run.Offset + done;
-                }
-
-                ulong part = Math.Min(run.LengthBytes - done, MaxReadBytes - (next - from));
-                ulong whole = ((run.Start + done + part) & ~(HugePageBytes - 1)) - (run.Start + done); // no huge page is cut in two
-                if (done + part < run.LengthBytes && whole <= part && whole > 0) part = whole;
-                MakeHuge(calls, process, run.Start + done, part);
-                vectors.Add(run.Start + done);
-                vectors.Add(part);
-                next += part;
-                done += part;
-            }
-        }
-
-        Read();
+        List<SavedRun> wanted = [.. runs.Where(run => !IsIn(run, vdso))]; // that one is the kernel's own, mapped already
+        RestoredBytes += wanted.Sum(static run => (long)run.LengthBytes);
+        List<SavedRun> compressed = [.. wanted.Where(run => pages.Files[run.File].Compressed)];
+        foreach (SavedRun run in compressed) MakeHuge(calls, process, run.Start, run.LengthBytes);
+        var pieces = new FillPieces(compressed.Count == 0 ? wanted : wanted.Where(run => !pages.Files[run.File].Compressed));
+        if (pieces.LengthBytes >= BothEndsFromBytes && Environment.ProcessorCount > 1) FillFromBothEnds(process, calls, pages, pieces);
+        else ReadPieces(process, calls, pieces, isNew: true);
         FillCompressed(process, calls, pages, compressed);
+    }
 
-        void Read()
+    /// <summary>The process reads from the start, and a thread of the engine writes from the end.</summary>
+    private void FillFromBothEnds(RestoreProcess process, RemoteCalls calls, SavedPages pages, FillPieces pieces)
+    {
+        calls.Flush(); // the mappings must be there
+        using var side = new SideFill(process, pages, pieces, (start, bytes) => HugePart(process, start, bytes));
+        ReadPieces(process, calls, pieces, isNew: true, atOnceBytes: 1);
+        side.Finish();
+    }
+
+    /// <summary>Has the process read pieces, until none is left.</summary>
+    /// <param name="process">The process.</param>
+    /// <param name="calls">Its calls.</param>
+    /// <param name="pieces">The pieces.</param>
+    /// <param name="isNew">Nothing is there yet.</param>
+    /// <param name="atOnceBytes">So much is collected before it is run.</param>
+    private void ReadPieces(RestoreProcess process, RemoteCalls calls, FillPieces pieces, bool isNew, ulong atOnceBytes = MaxReadBytes)
+    {
+        ulong collected = 0;
+        while (pieces.TryTakeFirst(out FillPiece? piece))
         {
-            if (vectors.Count == 0) return;
-            Populate(calls, vectors);
-            calls.Room(vectors.Count * 8 + 16, 2);
-            RemoteAddress list = calls.Batch.Data(MemoryMarshal.AsBytes(CollectionsMarshal.AsSpan(vectors)));
-            calls.Must("reading pages from the images", SyscallNumber.preadv, _firstPages + file, list, vectors.Count / 2, (long)from, 0);
-            vectors.Clear();
-            if (next - from + HugePageBytes > MaxReadBytes) calls.Flush();
+            for (int i = 0; isNew && i < piece.Vectors.Count; i += 2) MakeHuge(calls, process, piece.Vectors[i], piece.Vectors[i + 1]);
+            if (isNew) Populate(calls, piece.Vectors);
+            calls.Room(piece.Vectors.Count * 8 + 16, 2);
+            RemoteAddress list = calls.Batch.Data(MemoryMarshal.AsBytes(CollectionsMarshal.AsSpan(piece.Vectors)));
+            calls.MustMove("reading pages from the images", piece.LengthBytes, SyscallNumber.preadv, _firstPages + piece.File, list, piece.Vectors.Count / 2, (long)piece.From, 0);
+            collected += piece.LengthBytes;
+            if (collected < atOnceBytes) continue;
+            calls.Flush();
+            collected = 0;
         }
     }
 
@@ -309,18 +301,11 @@ internal sealed class MemoryRestore(RestoreContext context) : IDisposable
             calls.Must("madvise", SyscallNumber.madvise, (long)address, (long)lengthBytes, MADV_DONTNEED);
         }
 
-        ulong read = 0;
         VmaEntry? vdso = VdsoOf(process);
-        var compressed = new List<SavedRun>();
-        foreach (SavedRun run in inherited.Reads)
-        {
-            if (IsIn(run, vdso)) continue;
-            if (pages.Files[run.File].Compressed) compressed.Add(run);
-            else calls.Must("reading pages from the images", SyscallNumber.pread64, _firstPages + run.File, (long)run.Start, (long)run.LengthBytes, (long)run.Offset);
-            read += run.LengthBytes;
-        }
-
-        FillCompressed(process, calls, pages, compressed);
+        List<SavedRun> wanted = [.. inherited.Reads.Where(run => !IsIn(run, vdso))];
+        ulong read = wanted.Aggregate(0UL, static (sum, run) => sum + run.LengthBytes);
+        ReadPieces(process, calls, new FillPieces(wanted.Where(run => !pages.Files[run.File].Compressed)), isNew: false);
+        FillCompressed(process, calls, pages, [.. wanted.Where(run => pages.Files[run.File].Compressed)]);
         RestoredBytes += (long)read;
         ComparedPages += inherited.ComparedPages;
         SharedPages += (long)((pages.TotalBytes - read) / PageSize);
@@ -332,16 +317,24 @@ internal sealed class MemoryRestore(RestoreContext context) : IDisposable
     /// </summary>
     private static void MakeHuge(RemoteCalls calls, RestoreProcess process, ulong start, ulong bytes)
     {
-        ulong first = (start + HugePageBytes - 1) & ~(HugePageBytes - 1), end = (start + bytes) & ~(HugePageBytes - 1);
-        if (!s_hugePages || first >= end || process.Memory!.ThpDisabled) return;
-        VmaEntry? vma = process.Memory.Vmas.FirstOrDefault(vma => vma.Start <= start && start < vma.End);
-        if (vma is null || !Is(vma, VmaStatus.AnonPrivate) || (vma.Madv & 1UL << MADV_NOHUGEPAGE) != 0) return;
+        (ulong first, ulong end) = HugePart(process, start, bytes);
+        if (first >= end) return;
         for (ulong at = first; at < end; at += HugePageBytes)
         {
             calls.Try(SyscallNumber.madvise, (long)at, (long)PageSize, MADV_POPULATE_WRITE);
         }
 
         calls.Try(SyscallNumber.madvise, (long)first, (long)(end - first), MADV_COLLAPSE);
+    }
+
+    /// <summary>The part of a stretch for which huge pages shall be made; empty for none.</summary>
+    private static (ulong First, ulong End) HugePart(RestoreProcess process, ulong start, ulong bytes)
+    {
+        ulong first = (start + HugePageBytes - 1) & ~(HugePageBytes - 1), end = (start + bytes) & ~(HugePageBytes - 1);
+        if (!s_hugePages || first >= end || process.Memory!.ThpDisabled) return default;
+        VmaEntry? vma = process.Memory.Vmas.FirstOrDefault(vma => vma.Start <= start && start < vma.End);
+        bool mayBe = vma is not null && Is(vma, VmaStatus.AnonPrivate) && (vma.Madv & 1UL << MADV_NOHUGEPAGE) == 0;
+        return mayBe ? (first, end) : default;
     }
 
     private static VmaEntry? VdsoOf(RestoreProcess process) => process.Memory!.Vmas.FirstOrDefault(static vma => Is(vma, VmaStatus.Vdso));

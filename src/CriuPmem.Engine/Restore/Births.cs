@@ -13,6 +13,8 @@ namespace CriuPmem.Engine.Restore;
 /// </remarks>
 internal sealed class Births(RestoreContext context, MemoryRestore memory, TerminalMaker terminals) : IDisposable
 {
+    private const int MostAtOnce = 100;
+
     private readonly List<RestoreProcess> _born = [];
     private readonly List<RestoreProcess> _deferred = [];
     private readonly RemoteAddress _scratch = ScratchAddress.Find(context);
@@ -71,15 +73,16 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
     /// <param name="inheritsFrom">Its parent, when it was born with that one's memory built.</param>
     private void Grow(RestoreProcess process, RestoreProcess? inheritsFrom)
     {
-        var children = new List<RestoreProcess>();
+        List<RestoreProcess> early = [], children = [];
         foreach (RestoreProcess child in process.Children)
         {
             bool ofBirthSession = child.SessionId == process.BirthSessionId && process.SessionId != process.BirthSessionId;
-            if (ofBirthSession) Bear(process, child);
+            if (ofBirthSession) early.Add(child);
             else if (child.SessionId == process.SessionId || child.SessionId == child.Pid) children.Add(child);
             else _deferred.Add(child);
         }
 
+        BearEach(process, early, inherits: false);
         if (process.SessionId == process.Pid)
         {
             Call(process, "setsid", SyscallNumber.setsid);
@@ -89,15 +92,54 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
         if (process.IsZombie) return;
 
         // A child that shares no page is born while there is little to copy; the others when there is something to share.
-        var sharing = new List<RestoreProcess>();
-        foreach (RestoreProcess child in children)
+        bool IsSharing(RestoreProcess child) => inheritsFrom is not null || SharesMemory(process, child) || SharesPages(process, child);
+        List<RestoreProcess> sharing = [.. children.Where(IsSharing)];
+        BearEach(process, [.. children.Except(sharing)], inherits: false);
+        if (process.MemoryOwner is null) memory.Build(process, inheritsFrom, mayWait: inheritsFrom is null && sharing.TrueForAll(child => SharesMemory(process, child)));
+        BearEach(process, sharing, inherits: true);
+    }
+
+    /// <summary>Makes children of a process, and all that descend from them.</summary>
+    /// <param name="maker">The process.</param>
+    /// <param name="children">The children.</param>
+    /// <param name="inherits">They shall keep what they share of its memory.</param>
+    private void BearEach(RestoreProcess maker, List<RestoreProcess> children, bool inherits)
+    {
+        if (children.Count > 1 && !children.Exists(child => child.IsEntangled))
         {
-            if (inheritsFrom is not null || SharesMemory(process, child) || SharesPages(process, child)) sharing.Add(child);
-            else Bear(process, child);
+            foreach (RestoreProcess[] some in children.Chunk(MostAtOnce)) BearTogether(maker, some, inherits);
+            return;
         }
 
-        if (process.MemoryOwner is null) memory.Build(process, inheritsFrom, mayWait: inheritsFrom is null && sharing.TrueForAll(child => SharesMemory(process, child)));
-        foreach (RestoreProcess child in sharing) Bear(process, child, !SharesMemory(process, child));
+        foreach (RestoreProcess child in children) Bear(maker, child, inherits && !SharesMemory(maker, child));
+    }
+
+    /// <summary>As <see cref="BearEach"/>, by one batch.</summary>
+    private void BearTogether(RestoreProcess maker, RestoreProcess[] children, bool inherits)
+    {
+        int session = Sys.GetSid(maker.Pid);
+        var calls = new RemoteCalls(maker.Space, maker.Leader.Task);
+        int[] indices = [.. children.Select(child => AddBirth(calls, child, 0))];
+        SyscallBatch batch = calls.RunAndKeep();
+        SysResult[] made = [.. indices.Select(batch.Result)];
+        batch.Clear();
+        foreach (RestoreProcess child in children)
+        {
+            child.BirthSessionId = session;
+            child.LoginId = maker.LoginId;
+        }
+
+        // Those that exist first: if one cannot be made, they are known, and are ended.
+        for (int i = 0; i < children.Length; i++)
+        {
+            if (!made[i].Failed) TakeHold(maker.Leader.Task, maker.Space, children[i]);
+        }
+
+        for (int i = 0; i < children.Length; i++)
+        {
+            if (made[i].Failed) BearBy(maker.Leader.Task, maker.Space, children[i], 0);
+            Grow(children[i], inherits ? maker : null);
+        }
     }
 
     /// <summary>
@@ -197,16 +239,7 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
         for (int waited = 0; ; waited++)
         {
             var calls = new RemoteCalls(space, maker);
-            calls.Room(160, 2);
-            RemoteAddress setTid = calls.Batch.Data(child.Pid);
-            RemoteAddress arguments = calls.Batch.Data(new CloneArgs
-            {
-                flags = CLONE_PTRACE | flags,
-                exit_signal = (flags & CLONE_PARENT) == 0 ? (ulong)SIGCHLD : 0,
-                set_tid = setTid.Value,
-                set_tid_size = 1,
-            });
-            int clone = calls.Try(SyscallNumber.clone3, arguments, Marshal.SizeOf<CloneArgs>());
+            int clone = AddBirth(calls, child, flags);
             SysResult made = calls.RunAndKeep().Result(clone);
             calls.Batch.Clear();
             if (made.Errno == Errno.EEXIST && PidPatience.Wait(child.Pid, waited)) continue;
@@ -224,6 +257,26 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
             break;
         }
 
+        TakeHold(maker, space, child);
+    }
+
+    /// <summary>Adds the call that makes a process.</summary>
+    private static int AddBirth(RemoteCalls calls, RestoreProcess child, ulong flags)
+    {
+        calls.Room(160, 2);
+        RemoteAddress setTid = calls.Batch.Data(child.Pid);
+        RemoteAddress arguments = calls.Batch.Data(new CloneArgs
+        {
+            flags = CLONE_PTRACE | flags,
+            exit_signal = (flags & CLONE_PARENT) == 0 ? (ulong)SIGCHLD : 0,
+            set_tid = setTid.Value,
+            set_tid_size = 1,
+        });
+        return calls.Try(SyscallNumber.clone3, arguments, Marshal.SizeOf<CloneArgs>());
+    }
+
+    private void TakeHold(Tracee maker, RemoteSpace space, RestoreProcess child)
+    {
         child.Leader.Task = NewTask(child.Pid, child, maker);
         if (child.MemoryOwner is null) child.Space = new RemoteSpace(_scratch, space.SyscallInstruction);
         Add(child);

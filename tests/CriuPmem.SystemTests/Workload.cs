@@ -56,6 +56,7 @@ internal sealed record Workload(string Name, string Arguments = "", string Optio
         new("mem_growing", Rounds: 3),
         new("mem_growsdown"),
         new("mem_guard"),
+        new("mem_hot"),
         new("mem_large", Rounds: 1),
         new("mem_many"),
         new("mem_many_50000", "50000", Program: "mem_many"),

@@ -43,7 +43,7 @@ internal sealed class LazyRestore(RestoreContext context) : IDisposable
         }
 
         if (_memories.Count == 0) return;
-        var plan = new PagerPlan { LogFd = context.Log.Fd > 2 ? context.Log.Fd : -1, LogLevel = context.Log.Level };
+        var plan = new PagerPlan { LogFd = context.Log.Fd > 2 ? context.Log.Fd : -1, LogLevel = context.Log.Level, DirectoryFd = context.Options.ImagesDirectoryFd };
         plan.Pids.AddRange(live.Select(static process => process.Pid));
         var owned = new List<int>();
         try

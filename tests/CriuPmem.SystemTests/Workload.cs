@@ -53,6 +53,7 @@ internal sealed record Workload(string Name, string Arguments = "", string Optio
         new("mem_deleted_file_map"),
         new("mem_file_private"),
         new("mem_file_shared"),
+        new("mem_fork_own"),
         new("mem_growing", Rounds: 3),
         new("mem_growsdown"),
         new("mem_guard"),

@@ -35,13 +35,14 @@ internal sealed class MemoryRestore(RestoreContext context)
     /// <summary>Builds the memory of a process.</summary>
     /// <param name="process">The process.</param>
     /// <param name="parent">The parent with whose memory, built already, it was born; null when it starts from nothing.</param>
-    /// <param name="mayWait">No other is born with it, so that contents may come later (--lazy).</param>
+    /// <param name="inherited">What it keeps of that.</param>
+    /// <param name="lent">Pages that children, born with this memory, go on sharing: they cannot come later (--lazy).</param>
     /// <exception cref="CheckpointException">The kernel refuses what the images say.</exception>
-    public void Build(RestoreProcess process, RestoreProcess? parent, bool mayWait)
+    public void Build(RestoreProcess process, RestoreProcess? parent, Inheritance inherited, IReadOnlyList<(ulong Start, ulong End)> lent)
     {
         try
         {
-            BuildAll(process, parent, mayWait);
+            BuildAll(process, parent, inherited, lent);
         }
         catch (CheckpointException failure) when (failure.Code == ErrorCode.SystemCall && failure.Pid == process.Pid)
         {
@@ -53,11 +54,10 @@ internal sealed class MemoryRestore(RestoreContext context)
         }
     }
 
-    private void BuildAll(RestoreProcess process, RestoreProcess? parent, bool mayWait)
+    private void BuildAll(RestoreProcess process, RestoreProcess? parent, Inheritance inherited, IReadOnlyList<(ulong Start, ulong End)> lent)
     {
         var calls = new RemoteCalls(process.Space, process.Leader.Task);
         MmEntry memory = process.Memory!;
-        Inheritance inherited = parent is null ? Inheritance.None : Inheritance.Plan(context, parent, process);
         UnmapAllBut(calls, memory, inherited);
         if (!inherited.Any) MapVdso(process, calls);
         SavedPages? pages = context.PagesOf(process);
@@ -65,8 +65,14 @@ internal sealed class MemoryRestore(RestoreContext context)
         SetBounds(process, parent, calls); // now: a program file that is mapped cannot be set any more (EBUSY)
         var filled = Filled(memory, pages);
         Map(process, calls, memory, filled, inherited);
-        if (pages is not null && inherited.Any) FillDifferences(process, calls, pages, inherited);
-        else if (pages is not null) Fill(process, calls, pages, mayWait ? LeaveToPager(process, pages) : pages.Runs);
+        if (pages is not null)
+        {
+            LazyMemory? later = LeaveToPager(process, pages, inherited, lent);
+            if (inherited.Any) FillDifferences(process, calls, pages, inherited, later?.Now ?? inherited.Reads);
+            else Fill(process, calls, pages, later?.Now ?? pages.Runs);
+            foreach ((ulong start, ulong end) in later?.Cleared ?? []) calls.Must("madvise", SyscallNumber.madvise, (long)start, (long)(end - start), MADV_DONTNEED);
+        }
+
         Settle(calls, process, filled);
         if (_receivedCount > 0) calls.Must("close_range", SyscallNumber.close_range, 0, _receivedCount - 1, 0);
         calls.Flush();
@@ -200,19 +206,14 @@ internal sealed class MemoryRestore(RestoreContext context)
         }
     }
 
-    /// <summary>With --lazy or --lazy-pages leaves what can wait to the pager; returns what cannot.</summary>
-    private IReadOnlyList<SavedRun> LeaveToPager(RestoreProcess process, SavedPages pages)
+    /// <summary>With --lazy or --lazy-pages leaves what can wait to the pager, and tells what cannot; null when nothing can.</summary>
+    private LazyMemory? LeaveToPager(RestoreProcess process, SavedPages pages, Inheritance inherited, IReadOnlyList<(ulong Start, ulong End)> lent)
     {
-        if (context.Options.LazyPages)
-        {
-            LazyMemory left = LazyMemory.ForDaemon(process, pages);
-            context.Lazy.Add(left);
-            return left.Now;
-        }
-
-        if (!context.Lazy.IsWanted || LazyMemory.Of(process, pages) is not { } memory) return pages.Runs;
-        context.Lazy.Add(memory);
-        return memory.Now;
+        LazyMemory? memory = context.Options.LazyPages ? LazyMemory.ForDaemon(process, pages)
+            : !context.Lazy.IsWanted ? null
+            : LazyMemory.Of(process, inherited.Any ? pages with { Runs = inherited.Reads } : pages, lent, inherited.Any);
+        if (memory is not null) context.Lazy.Add(memory);
+        return memory;
     }
 
     /// <summary>Reads the contents. Pages that follow one another in a file are read by one call, whatever runs they belong to.</summary>
@@ -276,7 +277,7 @@ internal sealed class MemoryRestore(RestoreContext context)
     }
 
     /// <summary>Takes away what only the parent has, and reads only what differs from the parent's.</summary>
-    private void FillDifferences(RestoreProcess process, RemoteCalls calls, SavedPages pages, Inheritance inherited)
+    private void FillDifferences(RestoreProcess process, RemoteCalls calls, SavedPages pages, Inheritance inherited, IReadOnlyList<SavedRun> reads)
     {
         foreach ((ulong address, ulong lengthBytes) in inherited.Drops)
         {
@@ -286,7 +287,7 @@ internal sealed class MemoryRestore(RestoreContext context)
         ulong read = 0;
         VmaEntry? vdso = VdsoOf(process);
         var compressed = new List<SavedRun>();
-        foreach (SavedRun run in inherited.Reads)
+        foreach (SavedRun run in reads)
         {
             if (IsIn(run, vdso)) continue;
             if (pages.Files[run.File].Compressed) compressed.Add(run);
@@ -297,7 +298,7 @@ internal sealed class MemoryRestore(RestoreContext context)
         FillCompressed(process, calls, pages, compressed);
         RestoredBytes += (long)read;
         ComparedPages += inherited.ComparedPages;
-        SharedPages += (long)((pages.TotalBytes - read) / PageSize);
+        SharedPages += inherited.Shared.Sum(static shared => (long)(shared.End - shared.Start)) / (long)PageSize;
     }
 
     /// <summary>

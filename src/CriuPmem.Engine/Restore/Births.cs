@@ -26,7 +26,7 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
     {
         context.Root.BirthSessionId = context.OwnSession;
         BearRoot();
-        Grow(context.Root, null);
+        Grow(context.Root);
         BearDeferred();
         JoinGroups();
         _standIns.EndLeaders();
@@ -68,7 +68,8 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
     /// <summary>Builds a process's memory and makes its children, and those theirs, to the leaves.</summary>
     /// <param name="process">The process, just born.</param>
     /// <param name="inheritsFrom">Its parent, when it was born with that one's memory built.</param>
-    private void Grow(RestoreProcess process, RestoreProcess? inheritsFrom)
+    /// <param name="inherited">What it keeps of that.</param>
+    private void Grow(RestoreProcess process, RestoreProcess? inheritsFrom = null, Inheritance? inherited = null)
     {
         var children = new List<RestoreProcess>();
         foreach (RestoreProcess child in process.Children)
@@ -88,16 +89,22 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
         if (process.IsZombie) return;
 
         // A child that shares no page is born while there is little to copy; the others when there is something to share.
-        var sharing = new List<RestoreProcess>();
+        var sharing = new List<(RestoreProcess Child, Inheritance? Keeps)>();
         foreach (RestoreProcess child in children)
         {
-            if (inheritsFrom is not null || Inheritance.Shares(context, process, child) || SharesMemory(process, child)) sharing.Add(child);
+            bool canKeep = inheritsFrom is not null ? !child.IsZombie && !SharesMemory(process, child) : Inheritance.CanInherit(context, process, child);
+            Inheritance? keeps = canKeep ? Inheritance.Plan(context, process, child) : null;
+            if (inheritsFrom is not null || keeps?.Shared.Count > 0 || SharesMemory(process, child)) sharing.Add((child, keeps));
             else Bear(process, child);
         }
 
-        if (process.MemoryOwner is null) memory.Build(process, inheritsFrom, mayWait: inheritsFrom is null && sharing.TrueForAll(child => SharesMemory(process, child)));
-        foreach (RestoreProcess child in sharing) Bear(process, child, !SharesMemory(process, child));
+        if (process.MemoryOwner is null) memory.Build(process, inheritsFrom, inherited ?? Inheritance.None, Lent(sharing));
+        foreach ((RestoreProcess child, Inheritance? keeps) in sharing) Bear(process, child, keeps);
     }
+
+    /// <summary>The pages of a process that its children go on sharing, in address order.</summary>
+    private static List<(ulong Start, ulong End)> Lent(List<(RestoreProcess Child, Inheritance? Keeps)> sharing) =>
+        [.. sharing.SelectMany(static each => each.Keeps?.Shared ?? []).Order()];
 
     /// <summary>
     /// Bears those whose session is not one that their parent had: by another member of it, or by one that stands in for
@@ -148,7 +155,7 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
             _standIns.End(maker);
             Call(parent, "prctl(PR_SET_CHILD_SUBREAPER)", SyscallNumber.prctl, PR_SET_CHILD_SUBREAPER, 0);
             child.BirthSessionId = child.SessionId;
-            Grow(child, null);
+            Grow(child);
         }
         else if (!known)
         {
@@ -156,7 +163,7 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
             if (leader.Parent != parent) return false;
             BearBy(leader.Task, leader.Space, child, CLONE_PARENT);
             child.BirthSessionId = child.SessionId;
-            Grow(child, null);
+            Grow(child);
         }
         else
         {
@@ -171,9 +178,9 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
     /// <summary>Makes a process and all that descend from it.</summary>
     /// <param name="maker">Who makes it: its parent, or a sibling.</param>
     /// <param name="child">The process.</param>
-    /// <param name="inherits">It shall keep what it shares of the maker's memory.</param>
+    /// <param name="keeps">What it keeps of the maker's memory; null for nothing.</param>
     /// <param name="siblings">The maker is a sibling.</param>
-    private void Bear(RestoreProcess maker, RestoreProcess child, bool inherits = false, bool siblings = false)
+    private void Bear(RestoreProcess maker, RestoreProcess child, Inheritance? keeps = null, bool siblings = false)
     {
         ulong share = Shared(maker, child);
         if ((share & CLONE_VM) != 0)
@@ -184,7 +191,7 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
 
         child.BirthSessionId = Sys.GetSid(maker.Pid);
         BearBy(maker.Leader.Task, maker.Space, child, share | (siblings ? CLONE_PARENT : 0));
-        Grow(child, inherits ? maker : null);
+        Grow(child, keeps is null ? null : maker, keeps);
     }
 
     private void BearBy(Tracee maker, RemoteSpace space, RestoreProcess child, ulong flags)

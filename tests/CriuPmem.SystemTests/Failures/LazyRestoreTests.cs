@@ -1,3 +1,5 @@
+using System.Text.RegularExpressions;
+
 namespace CriuPmem.SystemTests.Failures;
 
 /// <summary>What happens to a tree whose memory is still coming back when something goes wrong with that.</summary>
@@ -43,6 +45,29 @@ public sealed class LazyRestoreTests
         Assert.True(expected == log.Contains("left to the pager", StringComparison.Ordinal), log);
         LazyPager.WaitDone(images);
         live.Check("after the restore");
+        live.Stop();
+    }
+
+    /// <summary>What relatives share is read before, so that it stays shared; what each has of its own comes later.</summary>
+    [Fact]
+    public void Restore_TreeThatSharesPages_LeavesTheRestToThePager()
+    {
+        using var live = new LiveWorkload(Workload.Named("mem_fork_own"));
+        for (int round = 1; round <= 2; round++)
+        {
+            string images = live.NewImages($"images.{round}");
+            List<int> tree = live.Processes();
+            live.Dump(Engine.Ours, images);
+            ProcessTable.WaitGone(tree, TimeSpan.FromSeconds(10), "dump");
+            live.Restore(Engine.Ours, images, "--lazy");
+            string log = File.ReadAllText(Path.Combine(images, "restore.log"));
+            Match left = Regex.Match(log, "([0-9]+) MiB of 3 processes left to the pager");
+            Assert.True(left.Success, log);
+            Assert.InRange(int.Parse(left.Groups[1].Value), 3 * 48, 3 * 48 + 2); // its own, and what one child had rewritten
+            LazyPager.WaitDone(images);
+            live.Check($"after lazy restore {round}");
+        }
+
         live.Stop();
     }
 
@@ -120,7 +145,7 @@ public sealed class LazyRestoreTests
         return images;
     }
 
-    /// <summary>Dumps the tree in a moment in which it has no child: one that shares its pages would have them all read at once.</summary>
+    /// <summary>Dumps the tree in a moment in which it has no child: the pages that they share would be read at once.</summary>
     private static string Dumped(LiveWorkload live, string name)
     {
         for (int attempt = 1; ; attempt++)

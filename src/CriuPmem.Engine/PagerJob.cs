@@ -20,7 +20,7 @@ public static class PagerJob
             foreach ((int fd, ulong lengthBytes, bool compressed) in plan.Files) files.Add(new OwnedFd(fd), lengthBytes, compressed, $"the pages file of descriptor {fd}");
             var pager = new Pager(files, null, HotPages.Open(plan.DirectoryFd, log), log);
             foreach (int pid in plan.Pids) pager.Guard(pid);
-            foreach (PagerPlan.Space space in plan.Spaces) pager.Add(space.Fd, space.Pid, space.Pid, space.Runs);
+            foreach (PagerPlan.Space space in plan.Spaces) pager.Add(space.Fd, space.Pid, space.Pid, space.Runs, space.Huge);
             pager.Run(() =>
             {
                 Sys.WriteAll(plan.ReadyFd, "1"u8);

@@ -1,3 +1,4 @@
+using CriuPmem.Engine.Memory;
 using CriuPmem.Engine.Restore;
 using CriuPmem.Images;
 using CriuPmem.Images.Messages;
@@ -42,6 +43,9 @@ internal sealed class LazyMemory
     /// </summary>
     public List<(ulong Start, ulong End)> Cleared { get; } = [];
 
+    /// <summary>Where huge pages may be when all is filled: whole ones, in which nothing is shared.</summary>
+    public List<(ulong Start, ulong End)> Huge { get; } = [];
+
     /// <summary>Bytes that are filled later.</summary>
     public long LaterBytes { get; private set; }
 
@@ -68,6 +72,7 @@ internal sealed class LazyMemory
             if (memory.Later.Count == later) continue;
             memory.Mappings.Add((vma.Start, vma.End - vma.Start));
             if (inherits || memory.Now.Count > now) memory.AddCleared(later);
+            if (least == 0 && MemoryRestore.MayBeHuge(process, vma)) memory.AddHuge(later);
         }
 
         return memory.Later.Count > 0 ? memory : null;
@@ -158,6 +163,19 @@ internal sealed class LazyMemory
         {
             if (i > first && Cleared[^1].End == Later[i].Start) Cleared[^1] = (Cleared[^1].Start, Later[i].End);
             else Cleared.Add((Later[i].Start, Later[i].End));
+        }
+    }
+
+    /// <summary>Notes the whole huge pages among the runs from an index on.</summary>
+    private void AddHuge(int first)
+    {
+        const ulong huge = PagerHugePages.PageBytes;
+        for (int i = first; i < Later.Count;)
+        {
+            ulong start = (Later[i].Start + huge - 1) & ~(huge - 1), end = Later[i].End;
+            for (i++; i < Later.Count && Later[i].Start == end; i++) end = Later[i].End;
+            end &= ~(huge - 1);
+            if (start < end) Huge.Add((start, end));
         }
     }
 

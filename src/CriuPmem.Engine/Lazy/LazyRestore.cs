@@ -53,7 +53,7 @@ internal sealed class LazyRestore(RestoreContext context) : IDisposable
             {
                 int fd = Watch(memory);
                 owned.Add(fd);
-                plan.Spaces.Add(new PagerPlan.Space(fd, memory.Process.Pid, Runs(memory, plan, files, owned)));
+                plan.Spaces.Add(new PagerPlan.Space(fd, memory.Process.Pid, Runs(memory, plan, files, owned), memory.Huge));
             }
 
             PagerStart.Start(context, plan);

@@ -19,6 +19,7 @@ internal sealed unsafe class Pager(IPagerSource source, IPagerControl? control, 
     private const int FirstSpace = 2; // among what is waited for, behind the guardian and whoever tells of spaces
 
     private readonly PagerGuardian _guardian = new();
+    private readonly PagerHugePages _huge = new(log);
     private readonly List<PagerSpace> _spaces = [];
     private readonly (PagerSpace Space, ulong Address)[] _retries = new (PagerSpace, ulong)[MaxRetries];
     private PagerGuardian.PollFd[] _polls = [];
@@ -37,10 +38,13 @@ internal sealed unsafe class Pager(IPagerSource source, IPagerControl? control, 
     /// <param name="savedPid">The number of a process in it, as its images have it.</param>
     /// <param name="pid">Its number here; 0 when that is not known.</param>
     /// <param name="runs">What is to be filled, in address order.</param>
-    public void Add(int userfaultfd, int savedPid, int pid, IEnumerable<PagerRun> runs)
+    /// <param name="huge">Where huge pages may be when all is filled.</param>
+    public void Add(int userfaultfd, int savedPid, int pid, IEnumerable<PagerRun> runs, IReadOnlyList<(ulong Start, ulong End)>? huge = null)
     {
         if (pid != 0) Guard(pid);
-        _spaces.Add(new PagerSpace(userfaultfd, (uint)savedPid, new PagerFamily(_guardian, pid), runs));
+        var space = new PagerSpace(userfaultfd, (uint)savedPid, new PagerFamily(_guardian, pid), runs);
+        _spaces.Add(space);
+        if (huge is not null) _huge.Add(pid, space.Family, huge);
     }
 
     /// <summary>Serves until everything is there, or nobody needs it.</summary>
@@ -63,6 +67,7 @@ internal sealed unsafe class Pager(IPagerSource source, IPagerControl? control, 
         foreach (PagerSpace space in _spaces) Sys.Close(space.Fd);
         hot.Save();
         log.Info("lazy", $"all memory is there after {watch.Total / 1000} ms, {_faults} faults and {_events} events answered");
+        _huge.Make();
     }
 
     private bool MayStream => control?.MayStream ?? true;

@@ -42,6 +42,8 @@ internal sealed class PagerPlan
         {
             words.AddRange([(ulong)space.Fd, (ulong)space.Pid, (ulong)space.Runs.Length]);
             words.AddRange(MemoryMarshal.Cast<PagerRun, ulong>(space.Runs));
+            words.Add((ulong)space.Huge.Count);
+            foreach ((ulong start, ulong end) in space.Huge) words.AddRange([start, end]);
         }
 
         int file = (int)Sys.MemfdCreate("criu-pmem-plan", MFD_CLOEXEC).OrThrow("memfd_create", "the pager's plan");
@@ -69,8 +71,11 @@ internal sealed class PagerPlan
         for (ulong left = words[at++]; left > 0; left--)
         {
             int space = (int)words[at++], pid = (int)words[at++], count = (int)words[at++];
-            plan.Spaces.Add(new Space(space, pid, MemoryMarshal.Cast<ulong, PagerRun>(words.AsSpan(at, count * 4)).ToArray()));
+            PagerRun[] runs = MemoryMarshal.Cast<ulong, PagerRun>(words.AsSpan(at, count * 4)).ToArray();
             at += count * 4;
+            var huge = new (ulong Start, ulong End)[words[at++]];
+            for (int i = 0; i < huge.Length; i++) huge[i] = (words[at++], words[at++]);
+            plan.Spaces.Add(new Space(space, pid, runs, huge));
         }
 
         return plan;
@@ -80,5 +85,6 @@ internal sealed class PagerPlan
     /// <param name="Fd">Its userfaultfd.</param>
     /// <param name="Pid">A process in it.</param>
     /// <param name="Runs">What is to be filled, in address order.</param>
-    internal sealed record Space(int Fd, int Pid, PagerRun[] Runs);
+    /// <param name="Huge">Where huge pages may be when all is filled.</param>
+    internal sealed record Space(int Fd, int Pid, PagerRun[] Runs, IReadOnlyList<(ulong Start, ulong End)> Huge);
 }

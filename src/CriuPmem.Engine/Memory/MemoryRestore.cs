@@ -310,7 +310,7 @@ internal sealed class MemoryRestore(RestoreContext context)
         ulong first = (start + HugePageBytes - 1) & ~(HugePageBytes - 1), end = (start + bytes) & ~(HugePageBytes - 1);
         if (!s_hugePages || first >= end || process.Memory!.ThpDisabled) return;
         VmaEntry? vma = process.Memory.Vmas.FirstOrDefault(vma => vma.Start <= start && start < vma.End);
-        if (vma is null || !Is(vma, VmaStatus.AnonPrivate) || (vma.Madv & 1UL << MADV_NOHUGEPAGE) != 0) return;
+        if (vma is null || !MayBeHuge(process, vma)) return;
         for (ulong at = first; at < end; at += HugePageBytes)
         {
             calls.Try(SyscallNumber.madvise, (long)at, (long)PageSize, MADV_POPULATE_WRITE);
@@ -318,6 +318,10 @@ internal sealed class MemoryRestore(RestoreContext context)
 
         calls.Try(SyscallNumber.madvise, (long)first, (long)(end - first), MADV_COLLAPSE);
     }
+
+    /// <summary>Whether a mapping may have huge pages that the kernel is asked for.</summary>
+    public static bool MayBeHuge(RestoreProcess process, VmaEntry vma) =>
+        s_hugePages && !process.Memory!.ThpDisabled && Is(vma, VmaStatus.AnonPrivate) && (vma.Madv & 1UL << MADV_NOHUGEPAGE) == 0;
 
     private static VmaEntry? VdsoOf(RestoreProcess process) => process.Memory!.Vmas.FirstOrDefault(static vma => Is(vma, VmaStatus.Vdso));
 

@@ -71,6 +71,23 @@ public sealed class LazyRestoreTests
         live.Stop();
     }
 
+    /// <summary>Memory that is filled page by page is in huge pages in the end, where the program allows it and every page is there.</summary>
+    [Fact]
+    public void Restore_HugePages_ComeBackBehindTheLastPage()
+    {
+        using var live = new LiveWorkload(Workload.Named("mem_thp"));
+        List<int> tree = live.Processes();
+        string images = live.NewImages("images");
+        live.Dump(Engine.Ours, images);
+        ProcessTable.WaitGone(tree, TimeSpan.FromSeconds(10), "dump");
+        live.Restore(Engine.Ours, images, "--lazy");
+        LazyPager.WaitDone(images);
+        Assert.True(SpinWait.SpinUntil(() => HugeKib(live.Pid, " hg") >= 2048, TimeSpan.FromSeconds(10)), "no huge page came back");
+        Assert.Equal(0, HugeKib(live.Pid, " nh"));
+        live.Check("after a lazy restore");
+        live.Stop();
+    }
+
     /// <summary>Missing pages would read as zeros: so the tree ends with its pager.</summary>
     [Fact]
     public void PagerKilled_TreeEnds_AndSeesNoZeros()
@@ -136,6 +153,10 @@ public sealed class LazyRestoreTests
         LazyPager.WaitDone(images);
         live.Stop();
     }
+
+    /// <summary>KiB in huge pages of the mappings that have a flag.</summary>
+    private static int HugeKib(int pid, string flag) => Regex.Matches(File.ReadAllText($"/proc/{pid}/smaps"), @"AnonHugePages: +([0-9]+) kB[^-]*?VmFlags:([^\n]*)")
+        .Where(mapping => mapping.Groups[2].Value.Contains(flag, StringComparison.Ordinal)).Sum(mapping => int.Parse(mapping.Groups[1].Value));
 
     /// <summary>Dumps the tree and restores it; the pager is stopped before it has done much, or works.</summary>
     private static string Restored(LiveWorkload live, int round, bool stopped)

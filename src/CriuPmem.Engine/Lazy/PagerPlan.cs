@@ -11,8 +11,8 @@ internal sealed class PagerPlan
     /// <summary>The log's level.</summary>
     public int LogLevel { get; set; }
 
-    /// <summary>Where the pager writes a byte when it serves.</summary>
-    public int ReadyFd { get; set; } = -1;
+    /// <summary>The socket to the restore (<see cref="PagerSignal"/>).</summary>
+    public int ControlFd { get; set; } = -1;
 
     /// <summary>The images directory.</summary>
     public int DirectoryFd { get; set; } = -1;
@@ -28,12 +28,12 @@ internal sealed class PagerPlan
 
     /// <summary>Every descriptor that the pager inherits.</summary>
     public IEnumerable<int> Descriptors =>
-        Spaces.Select(static space => space.Fd).Concat(Files.Select(static file => file.Fd)).Append(ReadyFd).Append(DirectoryFd).Concat(LogFd < 0 ? [] : [LogFd]);
+        Spaces.Select(static space => space.Fd).Concat(Files.Select(static file => file.Fd)).Append(ControlFd).Append(DirectoryFd).Concat(LogFd < 0 ? [] : [LogFd]);
 
     /// <summary>Writes the plan into a new memory file; the caller owns the descriptor.</summary>
     public int Write()
     {
-        var words = new List<ulong> { (ulong)LogFd, (ulong)LogLevel, (ulong)ReadyFd, (ulong)DirectoryFd, (ulong)Files.Count };
+        var words = new List<ulong> { (ulong)LogFd, (ulong)LogLevel, (ulong)ControlFd, (ulong)DirectoryFd, (ulong)Files.Count };
         foreach ((int fd, ulong lengthBytes, bool compressed) in Files) words.AddRange([(ulong)fd, lengthBytes, compressed ? 1UL : 0]);
         words.Add((ulong)Pids.Count);
         foreach (int pid in Pids) words.Add((ulong)pid);
@@ -65,7 +65,7 @@ internal sealed class PagerPlan
         }
 
         int at = 0;
-        var plan = new PagerPlan { LogFd = (int)words[at++], LogLevel = (int)words[at++], ReadyFd = (int)words[at++], DirectoryFd = (int)words[at++] };
+        var plan = new PagerPlan { LogFd = (int)words[at++], LogLevel = (int)words[at++], ControlFd = (int)words[at++], DirectoryFd = (int)words[at++] };
         for (ulong left = words[at++]; left > 0; left--) plan.Files.Add(((int)words[at++], words[at++], words[at++] != 0));
         for (ulong left = words[at++]; left > 0; left--) plan.Pids.Add((int)words[at++]);
         for (ulong left = words[at++]; left > 0; left--)

@@ -36,18 +36,21 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
         _births.BearAll();
         foreach (RestoreProcess process in Born.Reverse().Where(process => process.IsZombie)) Zombie.Make(process);
         foreach (RestoreProcess process in Live) MakeThreads(process);
+        // While they may make a userfaultfd, and before the kernel writes into their memory (rseq); not earlier, since the pager
+        // has threads, too, which could take the numbers of those that are to be made.
+        context.Lazy.Start(Live);
         // Directories first: they pass through descriptor tables that must be empty, and that several may share.
         foreach (RestoreProcess process in Live) FileSystemView.Restore(context, process);
         terminals.Complete();
         UnixSocketMaker.MakeAll(context);
         foreach (RestoreProcess process in Live) FillDescriptors(process);
         FileLocks.Restore(context);
-        context.Lazy.Start(Live); // while they may make a userfaultfd, and before the kernel writes into their memory (rseq)
         foreach (RestoreProcess process in Live) Equip(process);
         foreach (Action step in context.WhenTasksAreEquipped) step();
         SetOwners();
         context.Files.Inherited.WarnOfUnused();
         foreach (RestoreProcess process in Live) Finish(process);
+        context.Lazy.Await();
     }
 
     /// <summary>Lets all tasks go.</summary>

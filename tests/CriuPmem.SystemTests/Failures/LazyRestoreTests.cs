@@ -36,10 +36,7 @@ public sealed class LazyRestoreTests
     public void Restore_Lazy_WhereItGainsMost(string slots, string options, bool expected)
     {
         using var live = new LiveWorkload(new Workload("mem_churn", slots));
-        string images = live.NewImages("images");
-        List<int> tree = live.Processes();
-        live.Dump(Engine.Ours, images);
-        ProcessTable.WaitGone(tree, TimeSpan.FromSeconds(10), "dump");
+        string images = Dumped(live, "images");
         live.Restore(Engine.Ours, images, options.Split(' ', StringSplitOptions.RemoveEmptyEntries));
         string log = File.ReadAllText(Path.Combine(images, "restore.log"));
         Assert.True(expected == log.Contains("left to the pager", StringComparison.Ordinal), log);

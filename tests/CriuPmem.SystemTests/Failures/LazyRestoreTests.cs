@@ -29,13 +29,13 @@ public sealed class LazyRestoreTests
 
     /// <summary>On persistent memory a tree of some size runs at once, unless the user does not want that.</summary>
     [Theory]
-    [InlineData("1200", "--use-pmem", true)]
-    [InlineData("1200", "", false)]
-    [InlineData("1200", "--use-pmem --no-lazy", false)]
+    [InlineData("320", "--use-pmem", true)]
+    [InlineData("320", "", false)]
+    [InlineData("320", "--use-pmem --no-lazy", false)]
     [InlineData("48", "--use-pmem", false)]
-    public void Restore_Lazy_WhereItGainsMost(string slots, string options, bool expected)
+    public void Restore_Lazy_WhereItGainsMost(string mebibytes, string options, bool expected)
     {
-        using var live = new LiveWorkload(new Workload("mem_churn", slots));
+        using var live = new LiveWorkload(new Workload("mem_hot", mebibytes));
         string images = Dumped(live, "images");
         live.Restore(Engine.Ours, images, options.Split(' ', StringSplitOptions.RemoveEmptyEntries));
         string log = File.ReadAllText(Path.Combine(images, "restore.log"));

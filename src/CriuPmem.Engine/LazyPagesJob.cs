@@ -19,7 +19,7 @@ public static class LazyPagesJob
         using var control = new RestoreControl(Accept(options), source.RunsOf, options.Log);
         try
         {
-            new Pager(source.Pages, control, options.Log).Run(static () => { });
+            new Pager(source.Pages, control, HotPages.Open(options.ImagesDirectoryFd, options.Log), options.Log).Run(static () => { });
         }
         catch (CheckpointException failure) when (failure.Remedy is null && failure.Object is null)
         {

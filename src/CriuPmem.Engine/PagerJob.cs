@@ -18,14 +18,11 @@ public static class PagerJob
             if (plan.LogFd >= 0) log = new EngineLog(plan.LogFd, plan.LogLevel);
             var files = new PagerFiles();
             foreach ((int fd, ulong lengthBytes, bool compressed) in plan.Files) files.Add(new OwnedFd(fd), lengthBytes, compressed, $"the pages file of descriptor {fd}");
-            var pager = new Pager(files, null, log);
+            var control = new PagerSignal(plan.ControlFd);
+            var pager = new Pager(files, control, HotPages.Open(plan.DirectoryFd, log), log);
             foreach (int pid in plan.Pids) pager.Guard(pid);
-            foreach (PagerPlan.Space space in plan.Spaces) pager.Add(space.Fd, space.Pid, space.Runs);
-            pager.Run(() =>
-            {
-                Sys.WriteAll(plan.ReadyFd, "1"u8);
-                Sys.Close(plan.ReadyFd);
-            });
+            foreach (PagerPlan.Space space in plan.Spaces) pager.Add(space.Fd, space.Pid, space.Pid, space.Runs, space.Huge);
+            pager.Run(control.Tell);
             return 0;
         }
         catch (Exception ended) when (ended is not OutOfMemoryException)

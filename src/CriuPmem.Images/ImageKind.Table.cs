@@ -46,6 +46,10 @@ internal sealed partial class ImageKind
     public static ImageKind CompressedPages { get; } =
         new("CPAGES", "cpages-<id>.img", 0, ImageFraming.Raw, null);
 
+    /// <summary>What was touched first at an earlier restore (<see cref="HotPagesFile"/>): our own, and advice only.</summary>
+    public static ImageKind HotPages { get; } =
+        new("HOTPAGES", "hot-pages.img", 0, ImageFraming.Raw, null);
+
     /// <summary>One descriptor table.</summary>
     public static ImageKind Fdinfo { get; } =
         new("FDINFO", "fdinfo-<id>.img", 0x56213732, ImageFraming.Common, "FdinfoEntry");

@@ -49,6 +49,7 @@ internal sealed class SnapshotWriter
         _swap = SnapshotSwap.TryBegin(_directoryFd, sync, Failure);
         if (_swap is not null) return;
         ImageFileCalls.Unlink(_directoryFd, NewInventory);
+        ImageFileCalls.Unlink(_directoryFd, ImageKind.HotPages.FileName());
         ImageFileCalls.Unlink(_directoryFd, ParentLink); // of a set without inventory; a directory of that name stays
         SnapshotSwap.Remove(_directoryFd, SnapshotSwap.Common);
     }

@@ -13,7 +13,7 @@ internal static class LazyPager
     {
         string log = Path.Combine(images, "restore.log"); // the pager goes on writing into it
         if (!File.ReadAllText(log).Contains("left to the pager", StringComparison.Ordinal))
-            return; // a tree that shares its pages is restored as ever
+            return; // of a tree that shares all its pages nothing is left
         var clock = Stopwatch.StartNew();
         while (!File.ReadAllText(log).Contains("all memory is there", StringComparison.Ordinal))
         {

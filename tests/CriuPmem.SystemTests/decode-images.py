@@ -13,8 +13,9 @@ crit, directory = sys.argv[1:3]
 failed = False
 count = 0
 for name in sorted(os.listdir(directory)):
-    # Page contents (compressed ones are our own kind) and packed file systems are raw: they have no entries to decode.
-    if not name.endswith(".img") or name.startswith(("pages-", "cpages-")) or ".tar." in name:
+    # Page contents (compressed ones, and what is known of hot ones, are our own kinds) and packed file systems are raw: they
+    # have no entries to decode.
+    if not name.endswith(".img") or name.startswith(("pages-", "cpages-", "hot-pages.")) or ".tar." in name:
         continue
     out, err = io.StringIO(), io.StringIO()
     sys.argv = ["crit", "show", os.path.join(directory, name)]

@@ -409,6 +409,25 @@ __attribute__((unused)) static void map_expect_none(const char *what, const void
 }
 
 // The value of a field ("VmFlags", "AnonHugePages", …) in smaps of the mapping that holds `address`.
+// How many pages of a range other processes map, too, by the kernel's count; 0 where it does not tell.
+__attribute__((unused)) static size_t pages_mapped_often(const void *address, size_t pages) {
+    int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), counts = open("/proc/kpagecount", O_RDONLY | O_CLOEXEC);
+    size_t often = 0;
+    for (size_t i = 0; pagemap >= 0 && counts >= 0 && i < pages; i++) {
+        uint64_t entry = 0, count = 0;
+        if (pread(pagemap, &entry, 8, (off_t)(((uintptr_t)address / PAGE + i) * 8)) != 8 || !(entry >> 63))
+            continue;
+        uint64_t frame = entry & ((1ULL << 55) - 1);
+        if (frame != 0 && pread(counts, &count, 8, (off_t)(frame * 8)) == 8)
+            often += count > 1;
+    }
+    if (pagemap >= 0)
+        close(pagemap);
+    if (counts >= 0)
+        close(counts);
+    return often;
+}
+
 __attribute__((unused)) static bool smaps_field(const void *address, const char *field, char *value, size_t size) {
     FILE *smaps = fopen("/proc/self/smaps", "re");
     char line[1024];

@@ -16,6 +16,7 @@ internal sealed class LazyRestore(RestoreContext context) : IDisposable
 
     private readonly List<LazyMemory> _memories = [];
     private LazyPagesClient? _daemon;
+    private PagerStart? _pager;
 
     /// <summary>Trees with less saved memory than this are read at once unless the user says otherwise, in bytes.</summary>
     /// <remarks>Reading 256 MiB takes 40 ms; a pager and its guardian are started in six, and bring memory back half as fast (docs/performance.md).</remarks>
@@ -31,7 +32,7 @@ internal sealed class LazyRestore(RestoreContext context) : IDisposable
     /// <summary>Leaves some of a process's memory, whose mappings exist, to the pager.</summary>
     public void Add(LazyMemory memory) => _memories.Add(memory);
 
-    /// <summary>Starts the pager, when there is anything for it to do; it serves from when this returns.</summary>
+    /// <summary>Starts the pager, when there is anything for it to do; from here on missing memory is waited for.</summary>
     /// <param name="live">Every process of the tree: they end together if the pager dies.</param>
     /// <exception cref="CheckpointException">The kernel refuses, or the pager did not start.</exception>
     public void Start(IEnumerable<RestoreProcess> live)
@@ -43,7 +44,7 @@ internal sealed class LazyRestore(RestoreContext context) : IDisposable
         }
 
         if (_memories.Count == 0) return;
-        var plan = new PagerPlan { LogFd = context.Log.Fd > 2 ? context.Log.Fd : -1, LogLevel = context.Log.Level };
+        var plan = new PagerPlan { LogFd = context.Log.Fd > 2 ? context.Log.Fd : -1, LogLevel = context.Log.Level, DirectoryFd = context.Options.ImagesDirectoryFd };
         plan.Pids.AddRange(live.Select(static process => process.Pid));
         var owned = new List<int>();
         try
@@ -53,10 +54,10 @@ internal sealed class LazyRestore(RestoreContext context) : IDisposable
             {
                 int fd = Watch(memory);
                 owned.Add(fd);
-                plan.Spaces.Add(new PagerPlan.Space(fd, memory.Process.Pid, Runs(memory, plan, files, owned)));
+                plan.Spaces.Add(new PagerPlan.Space(fd, memory.Process.Pid, Runs(memory, plan, files, owned), memory.Huge));
             }
 
-            PagerStart.Start(context, plan);
+            _pager = PagerStart.Start(context, plan);
             context.Log.Info("lazy", $"{Bytes >> 20} MiB of {_memories.Count} processes left to the pager");
         }
         finally
@@ -71,11 +72,23 @@ internal sealed class LazyRestore(RestoreContext context) : IDisposable
         if (context.Options.LazyPages) _daemon = LazyPagesClient.Connect(context.Options.WorkDirectoryFd);
     }
 
-    /// <summary>The tree is complete: a daemon may fill what nobody waits for.</summary>
-    public void Finish() => _daemon?.Finish();
+    /// <summary>Waits until the pager serves, which it has begun while the tree was completed.</summary>
+    /// <exception cref="CheckpointException">It did not come so far.</exception>
+    public void Await() => _pager?.Await();
+
+    /// <summary>The tree is about to run: what nobody waits for may be filled, too.</summary>
+    public void Finish()
+    {
+        _daemon?.Finish();
+        _pager?.Release();
+    }
 
     /// <inheritdoc />
-    public void Dispose() => _daemon?.Dispose();
+    public void Dispose()
+    {
+        _daemon?.Dispose();
+        _pager?.Dispose();
+    }
 
     /// <summary>Hands every process to the daemon; it serves from then on.</summary>
     private void HandOver()

@@ -1,6 +1,8 @@
+using CriuPmem.Images;
+
 namespace CriuPmem.Engine.Lazy;
 
-/// <summary>Fills the memory of running programs: what they touch first, the rest in between.</summary>
+/// <summary>Fills the memory of running programs: what they touch first; what they touched first at an earlier restore; the rest.</summary>
 /// <remarks>
 /// One thread. A message is read and acted upon before the next one: the kernel tells of faults before events, and refuses
 /// to fill (EAGAIN) while an event is not read, so that a fault behind a move is never answered with what was there before.
@@ -9,13 +11,15 @@ namespace CriuPmem.Engine.Lazy;
 /// </remarks>
 /// <param name="source">Where pages come from.</param>
 /// <param name="control">Tells of address spaces while it serves; null when all are added before.</param>
+/// <param name="hot">What is filled first while nobody waits.</param>
 /// <param name="log">Where it tells what it does.</param>
-internal sealed unsafe class Pager(IPagerSource source, IPagerControl? control, EngineLog log)
+internal sealed unsafe class Pager(IPagerSource source, IPagerControl? control, HotPages hot, EngineLog log)
 {
     private const int MessagesPerTurn = 64, TurnsPerStep = 8, MaxRetries = 256, IdleMs = 200;
     private const int FirstSpace = 2; // among what is waited for, behind the guardian and whoever tells of spaces
 
     private readonly PagerGuardian _guardian = new();
+    private readonly PagerHugePages _huge = new(log);
     private readonly List<PagerSpace> _spaces = [];
     private readonly (PagerSpace Space, ulong Address)[] _retries = new (PagerSpace, ulong)[MaxRetries];
     private PagerGuardian.PollFd[] _polls = [];
@@ -31,12 +35,16 @@ internal sealed unsafe class Pager(IPagerSource source, IPagerControl? control, 
 
     /// <summary>Adds an address space.</summary>
     /// <param name="userfaultfd">Its userfaultfd, which does not wait; it is closed by the pager.</param>
-    /// <param name="pid">A process in it; 0 when its number is not known.</param>
+    /// <param name="savedPid">The number of a process in it, as its images have it.</param>
+    /// <param name="pid">Its number here; 0 when that is not known.</param>
     /// <param name="runs">What is to be filled, in address order.</param>
-    public void Add(int userfaultfd, int pid, IEnumerable<PagerRun> runs)
+    /// <param name="huge">Where huge pages may be when all is filled.</param>
+    public void Add(int userfaultfd, int savedPid, int pid, IEnumerable<PagerRun> runs, IReadOnlyList<(ulong Start, ulong End)>? huge = null)
     {
         if (pid != 0) Guard(pid);
-        _spaces.Add(new PagerSpace(userfaultfd, new PagerFamily(_guardian, pid), runs));
+        var space = new PagerSpace(userfaultfd, (uint)savedPid, new PagerFamily(_guardian, pid), runs);
+        _spaces.Add(space);
+        if (huge is not null) _huge.Add(pid, space.Family, huge);
     }
 
     /// <summary>Serves until everything is there, or nobody needs it.</summary>
@@ -57,7 +65,9 @@ internal sealed unsafe class Pager(IPagerSource source, IPagerControl? control, 
 
         _guardian.End();
         foreach (PagerSpace space in _spaces) Sys.Close(space.Fd);
+        hot.Save();
         log.Info("lazy", $"all memory is there after {watch.Total / 1000} ms, {_faults} faults and {_events} events answered");
+        _huge.Make();
     }
 
     private bool MayStream => control?.MayStream ?? true;
@@ -142,6 +152,7 @@ internal sealed unsafe class Pager(IPagerSource source, IPagerControl? control, 
         }
 
         ulong block = page & ~(source.FaultBytes - 1);
+        hot.Note(space.SavedPid, Math.Max(block, run.Start), Math.Min(block + source.FaultBytes, run.End));
         bool settled = source.Fill(space, run.Part(page, block + source.FaultBytes), stopAtFilled: true, out ulong done);
         if (!settled && done == 0) AnswerLater(space, page);
         else if (done == 0) Sys.UserfaultfdWake(space.Fd, page, PageSize); // somebody was faster
@@ -179,6 +190,7 @@ internal sealed unsafe class Pager(IPagerSource source, IPagerControl? control, 
     /// <summary>Fills the next pages that nobody has asked for yet.</summary>
     private void Stream()
     {
+        if (StreamHot()) return;
         for (int tried = 0; tried < _spaces.Count; tried++)
         {
             int index = _streaming % _spaces.Count;
@@ -193,6 +205,28 @@ internal sealed unsafe class Pager(IPagerSource source, IPagerControl? control, 
 
             _streaming = index + 1; // one after another; the next when this one is done, or is changing
         }
+    }
+
+    /// <summary>Fills the next pages that were hot at an earlier restore; false when all of them are there.</summary>
+    private bool StreamHot()
+    {
+        while (hot.TryPeek(out HotRange range))
+        {
+            for (int i = 0; i < _spaces.Count; i++)
+            {
+                PagerSpace space = _spaces[i];
+                if (space.SavedPid != range.Pid || !space.TryFindIn(range.Start, range.End, out PagerRun pages)) continue;
+                pages = pages.Part(pages.Start, (pages.Start & ~(source.StepBytes - 1)) + source.StepBytes);
+                source.Fill(space, pages, stopAtFilled: false, out ulong done);
+                if (space.IsGone) Drop(i);
+                else space.Forget(pages.Start, pages.Start + done);
+                return true; // perhaps an event has to be read first
+            }
+
+            if (hot.Advance()) log.Info("lazy", $"{hot.Known} ranges that were touched first at an earlier restore are filled");
+        }
+
+        return false;
     }
 
     private void Drop(int index)

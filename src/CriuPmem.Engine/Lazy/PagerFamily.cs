@@ -15,12 +15,16 @@ internal sealed class PagerFamily
         if (pid != 0) _pids.Add(pid);
     }
 
+    /// <summary>One of them has forked.</summary>
+    public bool HasForked { get; private set; }
+
     /// <summary>A child is there whose number is not known.</summary>
     public bool HasUnknown => _found < _forks;
 
     /// <summary>A process of the family has forked.</summary>
     public void Forked()
     {
+        HasForked = true;
         if (_pids.Count == 0) return; // nobody here knows its number
         _forks++;
         FindChildren();

@@ -11,8 +11,11 @@ internal sealed class PagerPlan
     /// <summary>The log's level.</summary>
     public int LogLevel { get; set; }
 
-    /// <summary>Where the pager writes a byte when it serves.</summary>
-    public int ReadyFd { get; set; } = -1;
+    /// <summary>The socket to the restore (<see cref="PagerSignal"/>).</summary>
+    public int ControlFd { get; set; } = -1;
+
+    /// <summary>The images directory.</summary>
+    public int DirectoryFd { get; set; } = -1;
 
     /// <summary>The pages files: descriptor, length, and whether they are compressed.</summary>
     public List<(int Fd, ulong LengthBytes, bool Compressed)> Files { get; } = [];
@@ -25,12 +28,12 @@ internal sealed class PagerPlan
 
     /// <summary>Every descriptor that the pager inherits.</summary>
     public IEnumerable<int> Descriptors =>
-        Spaces.Select(static space => space.Fd).Concat(Files.Select(static file => file.Fd)).Append(ReadyFd).Concat(LogFd < 0 ? [] : [LogFd]);
+        Spaces.Select(static space => space.Fd).Concat(Files.Select(static file => file.Fd)).Append(ControlFd).Append(DirectoryFd).Concat(LogFd < 0 ? [] : [LogFd]);
 
     /// <summary>Writes the plan into a new memory file; the caller owns the descriptor.</summary>
     public int Write()
     {
-        var words = new List<ulong> { (ulong)LogFd, (ulong)LogLevel, (ulong)ReadyFd, (ulong)Files.Count };
+        var words = new List<ulong> { (ulong)LogFd, (ulong)LogLevel, (ulong)ControlFd, (ulong)DirectoryFd, (ulong)Files.Count };
         foreach ((int fd, ulong lengthBytes, bool compressed) in Files) words.AddRange([(ulong)fd, lengthBytes, compressed ? 1UL : 0]);
         words.Add((ulong)Pids.Count);
         foreach (int pid in Pids) words.Add((ulong)pid);
@@ -39,6 +42,8 @@ internal sealed class PagerPlan
         {
             words.AddRange([(ulong)space.Fd, (ulong)space.Pid, (ulong)space.Runs.Length]);
             words.AddRange(MemoryMarshal.Cast<PagerRun, ulong>(space.Runs));
+            words.Add((ulong)space.Huge.Count);
+            foreach ((ulong start, ulong end) in space.Huge) words.AddRange([start, end]);
         }
 
         int file = (int)Sys.MemfdCreate("criu-pmem-plan", MFD_CLOEXEC).OrThrow("memfd_create", "the pager's plan");
@@ -60,14 +65,17 @@ internal sealed class PagerPlan
         }
 
         int at = 0;
-        var plan = new PagerPlan { LogFd = (int)words[at++], LogLevel = (int)words[at++], ReadyFd = (int)words[at++] };
+        var plan = new PagerPlan { LogFd = (int)words[at++], LogLevel = (int)words[at++], ControlFd = (int)words[at++], DirectoryFd = (int)words[at++] };
         for (ulong left = words[at++]; left > 0; left--) plan.Files.Add(((int)words[at++], words[at++], words[at++] != 0));
         for (ulong left = words[at++]; left > 0; left--) plan.Pids.Add((int)words[at++]);
         for (ulong left = words[at++]; left > 0; left--)
         {
             int space = (int)words[at++], pid = (int)words[at++], count = (int)words[at++];
-            plan.Spaces.Add(new Space(space, pid, MemoryMarshal.Cast<ulong, PagerRun>(words.AsSpan(at, count * 4)).ToArray()));
+            PagerRun[] runs = MemoryMarshal.Cast<ulong, PagerRun>(words.AsSpan(at, count * 4)).ToArray();
             at += count * 4;
+            var huge = new (ulong Start, ulong End)[words[at++]];
+            for (int i = 0; i < huge.Length; i++) huge[i] = (words[at++], words[at++]);
+            plan.Spaces.Add(new Space(space, pid, runs, huge));
         }
 
         return plan;
@@ -77,5 +85,6 @@ internal sealed class PagerPlan
     /// <param name="Fd">Its userfaultfd.</param>
     /// <param name="Pid">A process in it.</param>
     /// <param name="Runs">What is to be filled, in address order.</param>
-    internal sealed record Space(int Fd, int Pid, PagerRun[] Runs);
+    /// <param name="Huge">Where huge pages may be when all is filled.</param>
+    internal sealed record Space(int Fd, int Pid, PagerRun[] Runs, IReadOnlyList<(ulong Start, ulong End)> Huge);
 }

@@ -12,15 +12,19 @@ internal sealed class PagerSpace
     private int _first;
 
     /// <summary>Takes over a descriptor.</summary>
-    public PagerSpace(int fd, PagerFamily family, IEnumerable<PagerRun> runs)
+    public PagerSpace(int fd, uint savedPid, PagerFamily family, IEnumerable<PagerRun> runs)
     {
         Fd = fd;
+        SavedPid = savedPid;
         Family = family;
         _runs = [.. runs];
     }
 
     /// <summary>The userfaultfd.</summary>
     public int Fd { get; }
+
+    /// <summary>The number of the restored process in its images; a forked child has its parent's.</summary>
+    public uint SavedPid { get; }
 
     /// <summary>The processes that descend from one restored process.</summary>
     public PagerFamily Family { get; }
@@ -32,7 +36,7 @@ internal sealed class PagerSpace
     public bool IsDone => IsGone || _first == _runs.Count;
 
     /// <summary>What a forked child has to be filled with: as much as its parent at that moment.</summary>
-    public PagerSpace Fork(int fd) => new(fd, Family, _runs.Skip(_first));
+    public PagerSpace Fork(int fd) => new(fd, SavedPid, Family, _runs.Skip(_first));
 
     /// <summary>The run that holds an address.</summary>
     public bool TryFind(ulong address, out PagerRun run)
@@ -40,6 +44,15 @@ internal sealed class PagerSpace
         int at = FirstAbove(address);
         bool found = at < _runs.Count && _runs[at].Start <= address;
         run = found ? _runs[at] : default;
+        return found;
+    }
+
+    /// <summary>The first pages that are left between two addresses.</summary>
+    public bool TryFindIn(ulong start, ulong end, out PagerRun pages)
+    {
+        int at = FirstAbove(start);
+        bool found = at < _runs.Count && _runs[at].Start < end;
+        pages = found ? _runs[at].Part(start, end) : default;
         return found;
     }
 

@@ -4,36 +4,54 @@ using CriuPmem.Engine.Restore;
 namespace CriuPmem.Engine.Lazy;
 
 /// <summary>Starts the pager: this program again, in a session of its own, with the descriptors that it serves and no others.</summary>
-internal static unsafe class PagerStart
+internal sealed unsafe class PagerStart : IDisposable
 {
     private const uint CLOSE_RANGE_CLOEXEC = 4;
     private const int SIG_SETMASK = 2;
 
-    /// <summary>Starts it, and waits until it serves.</summary>
-    /// <exception cref="CheckpointException">It did not come so far.</exception>
-    public static void Start(RestoreContext context, PagerPlan plan)
+    private readonly int _pid;
+    private readonly OwnedFd _socket;
+    private bool _serves;
+
+    private PagerStart(int pid, OwnedFd socket) => (_pid, _socket) = (pid, socket);
+
+    /// <summary>Starts it; it takes a while until it serves, and who touches missing memory before waits.</summary>
+    public static PagerStart Start(RestoreContext context, PagerPlan plan)
     {
-        int* pair = stackalloc int[2];
-        Syscall.Invoke(SyscallNumber.pipe2, (long)pair, O_CLOEXEC).OrThrow("pipe2", "the pager's readiness");
-        using var ready = new OwnedFd(pair[0]);
-        using var told = new OwnedFd(pair[1]);
-        plan.ReadyFd = told.Fd;
+        Sys.SocketPair(SOCK_STREAM, out int here, out int there).OrThrow("socketpair", "the pager");
+        var socket = new OwnedFd(here);
+        using var its = new OwnedFd(there); // closed here, so that the connection ends with the pager
+        plan.ControlFd = there;
         using var file = new OwnedFd(plan.Write());
         using var nowhere = new OwnedFd((int)Sys.OpenAt(AT_FDCWD, "/dev/null", O_RDWR).OrThrow("open", "/dev/null"));
         int pid = Spawn(context.Options.PagerCommand, plan, file.Fd, nowhere.Fd);
         context.AtFailure.Add(() => End(pid));
-        told.Dispose(); // so that the pipe ends with the pager
+        return new PagerStart(pid, socket);
+    }
+
+    /// <summary>Waits until it serves.</summary>
+    /// <exception cref="CheckpointException">It did not come so far.</exception>
+    public void Await()
+    {
+        if (_serves) return;
         Span<byte> one = stackalloc byte[1];
         SysResult read;
-        do read = Sys.Read(ready.Fd, one);
+        do read = Sys.Read(_socket.Fd, one);
         while (read.Errno == Errno.EINTR);
-        if (read.Raw == 1) return;
+        _serves = read.Raw == 1;
+        if (_serves) return;
         throw new CheckpointException(ErrorCode.RestoredDied, "the pager, which was to bring memory back while the program runs, ended as it was started")
         {
-            Pid = pid,
+            Pid = _pid,
             Remedy = "Restore without --lazy; the log says more with -v4 -o FILE",
         };
     }
+
+    /// <summary>It may fill what nobody waits for.</summary>
+    public void Release() => Sys.Send(_socket.Fd, "1"u8, MSG_NOSIGNAL);
+
+    /// <inheritdoc />
+    public void Dispose() => _socket.Dispose();
 
     private static void End(int pid)
     {

@@ -44,7 +44,7 @@ internal sealed class RestoreControl(int connection, Func<int, PagerRun[]?> runs
         Sys.Fcntl(userfaultfd, F_SETFL, O_RDWR | O_NONBLOCK);
         int here = Identify((int)pid, sender);
         if (here == 0) log.Warn("lazy", $"process {pid} cannot be told from here: if this daemon is killed, it may find zeros in its memory");
-        pager.Add(userfaultfd, here, runs);
+        pager.Add(userfaultfd, (int)pid, here, runs);
         log.Info("lazy", $"process {pid}: {runs.Sum(static run => (long)run.LengthBytes) >> 10} KiB to fill");
     }
 

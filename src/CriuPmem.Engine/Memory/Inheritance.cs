@@ -21,6 +21,9 @@ internal sealed class Inheritance
     /// <summary>Pages compared.</summary>
     public long ComparedPages { get; private set; }
 
+    /// <summary>The pages that stay shared, in address order.</summary>
+    public List<(ulong Start, ulong End)> Shared { get; } = [];
+
     /// <summary>The runs that the child still has to read.</summary>
     public List<SavedRun> Reads { get; } = [];
 
@@ -34,11 +37,13 @@ internal sealed class Inheritance
     public bool Any => _kept.Count > 0;
 
     /// <summary>True when a page of the child is the same as its parent's.</summary>
-    public bool IsSharing { get; private set; }
+    public bool IsSharing => Shared.Count > 0;
 
-    /// <summary>Whether a child can be born with its parent's memory at all.</summary>
+    /// <summary>Whether a child can have been born with its parent's memory, and still have some of it.</summary>
     public static bool IsPossible(RestoreContext context, RestoreProcess parent, RestoreProcess child) =>
-        !context.Options.LazyPages && CanInherit(parent, child); // a daemon fills every process by itself
+        !context.Options.LazyPages && // a daemon fills every process by itself
+        parent.Memory is not null && child.Memory is not null && parent.Ids!.VmId != child.Ids!.VmId &&
+        parent.Memory.ExeFileId == child.Memory.ExeFileId && Vdso(parent.Memory) == Vdso(child.Memory);
 
     /// <summary>Finds what a child that was born with its parent's memory keeps, reads and drops.</summary>
     public static Inheritance Plan(RestoreContext context, RestoreProcess parent, RestoreProcess child)
@@ -47,45 +52,66 @@ internal sealed class Inheritance
         plan._kept.UnionWith(SameMappings(parent, child));
         using PagesFile? theirs = PagesFile.TryOpen(context, parent);
         using PagesFile? own = PagesFile.TryOpen(context, child);
-        if (own is not null) plan.FindReads(child, theirs, own);
-        if (theirs is not null) plan.FindDrops(child, theirs, own);
+        if (own is not null) plan.FindReads(child, context.PagesOf(child)!, theirs, own);
+        if (context.PagesOf(parent) is { } pages) plan.FindDrops(child, pages, context.PagesOf(child));
         return plan;
     }
 
-    private void FindReads(RestoreProcess child, PagesFile? theirs, PagesFile own)
+    private void FindReads(RestoreProcess child, SavedPages pages, PagesFile? theirs, PagesFile own)
     {
-        foreach (SavedRun run in own.Runs)
+        foreach (VmaEntry vma in child.Memory!.Vmas)
         {
-            bool kept = IsIn(child, _kept, run.Start);
-            for (ulong at = run.Start; at < run.End; at += PageSize)
+            bool kept = Keeps(vma);
+            foreach (SavedRun run in pages.Slice(vma.Start, vma.End))
             {
-                ReadOnlySpan<byte> page = own.PageAt(run, at);
-                if (kept && theirs is not null && theirs.TryFind(at, out ReadOnlySpan<byte> inherited))
+                for (ulong at = run.Start; at < run.End; at += PageSize)
                 {
-                    ComparedPages++;
-                    if (inherited.SequenceEqual(page))
+                    ReadOnlySpan<byte> page = own.PageAt(run, at);
+                    if (kept && theirs is not null && theirs.TryFind(at, out ReadOnlySpan<byte> inherited))
                     {
-                        IsSharing = true;
-                        continue;
+                        ComparedPages++;
+                        if (inherited.SequenceEqual(page))
+                        {
+                            Share(at);
+                            continue;
+                        }
                     }
-                }
 
-                Append(new SavedRun(at, PageSize, run.Flags, run.File, run.Offset + (at - run.Start)));
+                    Append(new SavedRun(at, PageSize, run.Flags, run.File, run.Offset + (at - run.Start)));
+                }
             }
         }
     }
 
-    private void FindDrops(RestoreProcess child, PagesFile theirs, PagesFile? own)
+    private void Share(ulong page)
     {
-        foreach (SavedRun run in theirs.Runs)
+        if (Shared.Count > 0 && Shared[^1].End == page) Shared[^1] = (Shared[^1].Start, page + PageSize);
+        else Shared.Add((page, page + PageSize));
+    }
+
+    private void FindDrops(RestoreProcess child, SavedPages theirs, SavedPages? own)
+    {
+        foreach (VmaEntry vma in child.Memory!.Vmas.Where(Keeps))
         {
-            for (ulong at = run.Start; at < run.End; at += PageSize)
+            foreach (SavedRun run in theirs.Slice(vma.Start, vma.End))
             {
-                if (!IsIn(child, _kept, at) || (own is not null && own.TryFind(at, out _))) continue;
-                if (Drops.Count > 0 && Drops[^1].Address + Drops[^1].LengthBytes == at) Drops[^1] = (Drops[^1].Address, Drops[^1].LengthBytes + PageSize);
-                else Drops.Add((at, PageSize));
+                ulong at = run.Start;
+                foreach (SavedRun kept in own?.Slice(run.Start, run.End) ?? [])
+                {
+                    Drop(at, kept.Start);
+                    at = kept.End;
+                }
+
+                Drop(at, run.End);
             }
         }
+    }
+
+    private void Drop(ulong start, ulong end)
+    {
+        if (start == end) return;
+        if (Drops.Count > 0 && Drops[^1].Address + Drops[^1].LengthBytes == start) Drops[^1] = (Drops[^1].Address, end - Drops[^1].Address);
+        else Drops.Add((start, end - start));
     }
 
     private void Append(SavedRun page)
@@ -98,10 +124,6 @@ internal sealed class Inheritance
 
         Reads.Add(page);
     }
-
-    private static bool CanInherit(RestoreProcess parent, RestoreProcess child) =>
-        parent.Memory is not null && child.Memory is not null && parent.Ids!.VmId != child.Ids!.VmId &&
-        parent.Memory.ExeFileId == child.Memory.ExeFileId && Vdso(parent.Memory) == Vdso(child.Memory);
 
     private static ulong Vdso(MmEntry memory) =>
         memory.Vmas.FirstOrDefault(vma => ((VmaStatus)vma.Status & VmaStatus.Vdso) != 0)?.Start ?? 0;
@@ -120,19 +142,5 @@ internal sealed class Inheritance
         }
 
         return same;
-    }
-
-    private static bool IsIn(RestoreProcess child, HashSet<ulong> starts, ulong address)
-    {
-        Google.Protobuf.Collections.RepeatedField<VmaEntry> vmas = child.Memory!.Vmas;
-        int low = 0, high = vmas.Count;
-        while (low < high)
-        {
-            int middle = (low + high) / 2;
-            if (vmas[middle].End <= address) low = middle + 1;
-            else high = middle;
-        }
-
-        return low < vmas.Count && vmas[low].Start <= address && starts.Contains(vmas[low].Start);
     }
 }

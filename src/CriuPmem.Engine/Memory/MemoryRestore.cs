@@ -39,13 +39,13 @@ internal sealed class MemoryRestore(RestoreContext context) : IDisposable
     /// <summary>Builds the memory of a process; its last calls run while others are made.</summary>
     /// <param name="process">The process.</param>
     /// <param name="parent">The parent with whose memory, built already, it was born; null when it starts from nothing.</param>
-    /// <param name="mayWait">No other is born with it, so that contents may come later (--lazy).</param>
+    /// <param name="lent">Pages that children, born with this memory, go on sharing: they cannot come later (--lazy).</param>
     /// <exception cref="CheckpointException">The kernel refuses what the images say.</exception>
-    public void Build(RestoreProcess process, RestoreProcess? parent, bool mayWait)
+    public void Build(RestoreProcess process, RestoreProcess? parent, IReadOnlyList<(ulong Start, ulong End)> lent)
     {
         try
         {
-            BuildAll(process, parent, mayWait);
+            BuildAll(process, parent, lent);
         }
         catch (CheckpointException failure)
         {
@@ -63,7 +63,7 @@ internal sealed class MemoryRestore(RestoreContext context) : IDisposable
             : $"No process can have had memory like that here: {ImageKind.Mm.FileName(process.Pid)} is damaged or of another machine, restore from another snapshot";
     }
 
-    private void BuildAll(RestoreProcess process, RestoreProcess? parent, bool mayWait)
+    private void BuildAll(RestoreProcess process, RestoreProcess? parent, IReadOnlyList<(ulong Start, ulong End)> lent)
     {
         var calls = new RemoteCalls(process.Space, process.Leader.Task);
         MmEntry memory = process.Memory!;
@@ -77,8 +77,14 @@ internal sealed class MemoryRestore(RestoreContext context) : IDisposable
         SetBounds(process, parent, calls); // now: a program file that is mapped cannot be set any more (EBUSY)
         var filled = Filled(memory, pages);
         Map(process, calls, memory, filled, inherited);
-        if (pages is not null && inherited.Any) FillDifferences(process, calls, pages, inherited);
-        else if (pages is not null) Fill(process, calls, pages, mayWait ? LeaveToPager(process, pages) : pages.Runs);
+        if (pages is not null)
+        {
+            LazyMemory? later = LeaveToPager(process, pages, inherited, lent);
+            if (inherited.Any) FillDifferences(process, calls, pages, inherited, later?.Now ?? inherited.Reads);
+            else Fill(process, calls, pages, later?.Now ?? pages.Runs);
+            foreach ((ulong start, ulong end) in later?.Cleared ?? []) calls.Must("madvise", SyscallNumber.madvise, (long)start, (long)(end - start), MADV_DONTNEED);
+        }
+
         Settle(calls, process, filled);
         if (_receivedCount > 0) calls.Must("close_range", SyscallNumber.close_range, 0, _receivedCount - 1, 0);
         context.Launch(process, calls, failure => Explain(failure, process));
@@ -214,19 +220,14 @@ internal sealed class MemoryRestore(RestoreContext context) : IDisposable
         }
     }
 
-    /// <summary>With --lazy or --lazy-pages leaves what can wait to the pager; returns what cannot.</summary>
-    private IReadOnlyList<SavedRun> LeaveToPager(RestoreProcess process, SavedPages pages)
+    /// <summary>With --lazy or --lazy-pages leaves what can wait to the pager, and tells what cannot; null when nothing can.</summary>
+    private LazyMemory? LeaveToPager(RestoreProcess process, SavedPages pages, Inheritance inherited, IReadOnlyList<(ulong Start, ulong End)> lent)
     {
-        if (context.Options.LazyPages)
-        {
-            LazyMemory left = LazyMemory.ForDaemon(process, pages);
-            context.Lazy.Add(left);
-            return left.Now;
-        }
-
-        if (!context.Lazy.IsWanted || LazyMemory.Of(process, pages) is not { } memory) return pages.Runs;
-        context.Lazy.Add(memory);
-        return memory.Now;
+        LazyMemory? memory = context.Options.LazyPages ? LazyMemory.ForDaemon(process, pages)
+            : !context.Lazy.IsWanted ? null
+            : LazyMemory.Of(process, inherited.Any ? pages with { Runs = inherited.Reads } : pages, lent, inherited.Any);
+        if (memory is not null) context.Lazy.Add(memory);
+        return memory;
     }
 
     /// <summary>Reads the contents. Pages that follow one another in a file are read by one call, whatever runs they belong to.</summary>
@@ -294,7 +295,7 @@ internal sealed class MemoryRestore(RestoreContext context) : IDisposable
     }
 
     /// <summary>Takes away what only the parent has, and reads only what differs from the parent's.</summary>
-    private void FillDifferences(RestoreProcess process, RemoteCalls calls, SavedPages pages, Inheritance inherited)
+    private void FillDifferences(RestoreProcess process, RemoteCalls calls, SavedPages pages, Inheritance inherited, IReadOnlyList<SavedRun> reads)
     {
         foreach ((ulong address, ulong lengthBytes) in inherited.Drops)
         {
@@ -302,13 +303,13 @@ internal sealed class MemoryRestore(RestoreContext context) : IDisposable
         }
 
         VmaEntry? vdso = VdsoOf(process);
-        List<SavedRun> wanted = [.. inherited.Reads.Where(run => !IsIn(run, vdso))];
+        List<SavedRun> wanted = [.. reads.Where(run => !IsIn(run, vdso))];
         ulong read = wanted.Aggregate(0UL, static (sum, run) => sum + run.LengthBytes);
         ReadPieces(process, calls, new FillPieces(wanted.Where(run => !pages.Files[run.File].Compressed)), isNew: false);
         FillCompressed(process, calls, pages, [.. wanted.Where(run => pages.Files[run.File].Compressed)]);
         RestoredBytes += (long)read;
         ComparedPages += inherited.ComparedPages;
-        SharedPages += (long)((pages.TotalBytes - read) / PageSize);
+        SharedPages += inherited.Shared.Sum(static shared => (long)(shared.End - shared.Start)) / (long)PageSize;
     }
 
     /// <summary>
@@ -333,9 +334,12 @@ internal sealed class MemoryRestore(RestoreContext context) : IDisposable
         ulong first = (start + HugePageBytes - 1) & ~(HugePageBytes - 1), end = (start + bytes) & ~(HugePageBytes - 1);
         if (!s_hugePages || first >= end || process.Memory!.ThpDisabled) return default;
         VmaEntry? vma = process.Memory.Vmas.FirstOrDefault(vma => vma.Start <= start && start < vma.End);
-        bool mayBe = vma is not null && Is(vma, VmaStatus.AnonPrivate) && (vma.Madv & 1UL << MADV_NOHUGEPAGE) == 0;
-        return mayBe ? (first, end) : default;
+        return vma is not null && MayBeHuge(process, vma) ? (first, end) : default;
     }
+
+    /// <summary>Whether a mapping may have huge pages that the kernel is asked for.</summary>
+    public static bool MayBeHuge(RestoreProcess process, VmaEntry vma) =>
+        s_hugePages && !process.Memory!.ThpDisabled && Is(vma, VmaStatus.AnonPrivate) && (vma.Madv & 1UL << MADV_NOHUGEPAGE) == 0;
 
     private static VmaEntry? VdsoOf(RestoreProcess process) => process.Memory!.Vmas.FirstOrDefault(static vma => Is(vma, VmaStatus.Vdso));
 

@@ -28,7 +28,7 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
     {
         context.Root.BirthSessionId = context.OwnSession;
         BearRoot();
-        Grow(context.Root, null);
+        Grow(context.Root);
         BearDeferred();
         context.Running.CollectAll();
         JoinGroups();
@@ -71,7 +71,7 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
     /// <summary>Builds a process's memory and makes its children, and those theirs, to the leaves.</summary>
     /// <param name="process">The process, just born.</param>
     /// <param name="inheritsFrom">Its parent, when it was born with that one's memory built.</param>
-    private void Grow(RestoreProcess process, RestoreProcess? inheritsFrom)
+    private void Grow(RestoreProcess process, RestoreProcess? inheritsFrom = null)
     {
         List<RestoreProcess> early = [], children = [];
         foreach (RestoreProcess child in process.Children)
@@ -95,7 +95,7 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
         bool IsSharing(RestoreProcess child) => inheritsFrom is not null || SharesMemory(process, child) || SharesPages(process, child);
         List<RestoreProcess> sharing = [.. children.Where(IsSharing)];
         BearEach(process, [.. children.Except(sharing)], inherits: false);
-        if (process.MemoryOwner is null) memory.Build(process, inheritsFrom, mayWait: inheritsFrom is null && sharing.TrueForAll(child => SharesMemory(process, child)));
+        if (process.MemoryOwner is null) memory.Build(process, inheritsFrom, Lent(process, sharing));
         BearEach(process, sharing, inherits: true);
     }
 
@@ -141,6 +141,10 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
             Grow(children[i], inherits ? maker : null);
         }
     }
+
+    /// <summary>The pages of a process that its children go on sharing, in address order.</summary>
+    private List<(ulong Start, ulong End)> Lent(RestoreProcess process, List<RestoreProcess> sharing) =>
+        [.. sharing.Where(child => child.Memory is not null && !SharesMemory(process, child)).SelectMany(child => memory.Plans.Of(child).Shared).Order()];
 
     /// <summary>
     /// Bears those whose session is not one that their parent had: by another member of it, or by one that stands in for
@@ -191,7 +195,7 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
             _standIns.End(maker);
             Call(parent, "prctl(PR_SET_CHILD_SUBREAPER)", SyscallNumber.prctl, PR_SET_CHILD_SUBREAPER, 0);
             child.BirthSessionId = child.SessionId;
-            Grow(child, null);
+            Grow(child);
         }
         else if (!known)
         {
@@ -199,7 +203,7 @@ internal sealed class Births(RestoreContext context, MemoryRestore memory, Termi
             if (leader.Parent != parent) return false;
             BearBy(leader.Task, leader.Space, child, CLONE_PARENT);
             child.BirthSessionId = child.SessionId;
-            Grow(child, null);
+            Grow(child);
         }
         else
         {

@@ -36,6 +36,9 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
         _births.BearAll();
         foreach (RestoreProcess process in Born.Reverse().Where(process => process.IsZombie)) Zombie.Make(process);
         foreach (RestoreProcess process in Live) MakeThreads(process);
+        // While they may make a userfaultfd, and before the kernel writes into their memory (rseq); not earlier, since the pager
+        // has threads, too, which could take the numbers of those that are to be made.
+        context.Lazy.Start(Live);
         // Directories first: they pass through descriptor tables that must be empty, and that several may share.
         foreach (RestoreProcess process in Live) FileSystemView.Restore(context, process);
         context.Running.CollectAll();
@@ -44,13 +47,13 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
         foreach (RestoreProcess process in Live) FillDescriptors(process);
         context.Running.CollectAll();
         FileLocks.Restore(context);
-        context.Lazy.Start(Live); // while they may make a userfaultfd, and before the kernel writes into their memory (rseq)
         foreach (RestoreProcess process in Live) Equip(process);
         context.Running.CollectAll();
         foreach (Action step in context.WhenTasksAreEquipped) step();
         SetOwners();
         context.Files.Inherited.WarnOfUnused();
         Finish();
+        context.Lazy.Await();
     }
 
     /// <summary>Lets all tasks go.</summary>

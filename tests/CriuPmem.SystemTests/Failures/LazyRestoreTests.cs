@@ -1,3 +1,5 @@
+using System.Text.RegularExpressions;
+
 namespace CriuPmem.SystemTests.Failures;
 
 /// <summary>What happens to a tree whose memory is still coming back when something goes wrong with that.</summary>
@@ -27,22 +29,59 @@ public sealed class LazyRestoreTests
 
     /// <summary>On persistent memory a tree of some size runs at once, unless the user does not want that.</summary>
     [Theory]
-    [InlineData("1200", "--use-pmem", true)]
-    [InlineData("1200", "", false)]
-    [InlineData("1200", "--use-pmem --no-lazy", false)]
+    [InlineData("320", "--use-pmem", true)]
+    [InlineData("320", "", false)]
+    [InlineData("320", "--use-pmem --no-lazy", false)]
     [InlineData("48", "--use-pmem", false)]
-    public void Restore_Lazy_WhereItGainsMost(string slots, string options, bool expected)
+    public void Restore_Lazy_WhereItGainsMost(string mebibytes, string options, bool expected)
     {
-        using var live = new LiveWorkload(new Workload("mem_churn", slots));
-        string images = live.NewImages("images");
-        List<int> tree = live.Processes();
-        live.Dump(Engine.Ours, images);
-        ProcessTable.WaitGone(tree, TimeSpan.FromSeconds(10), "dump");
+        using var live = new LiveWorkload(new Workload("mem_hot", mebibytes));
+        string images = Dumped(live, "images");
         live.Restore(Engine.Ours, images, options.Split(' ', StringSplitOptions.RemoveEmptyEntries));
         string log = File.ReadAllText(Path.Combine(images, "restore.log"));
         Assert.True(expected == log.Contains("left to the pager", StringComparison.Ordinal), log);
         LazyPager.WaitDone(images);
         live.Check("after the restore");
+        live.Stop();
+    }
+
+    /// <summary>What relatives share is read before, so that it stays shared; what each has of its own comes later.</summary>
+    [Fact]
+    public void Restore_TreeThatSharesPages_LeavesTheRestToThePager()
+    {
+        using var live = new LiveWorkload(Workload.Named("mem_fork_own"));
+        for (int round = 1; round <= 2; round++)
+        {
+            string images = live.NewImages($"images.{round}");
+            List<int> tree = live.Processes();
+            live.Dump(Engine.Ours, images);
+            ProcessTable.WaitGone(tree, TimeSpan.FromSeconds(10), "dump");
+            live.Restore(Engine.Ours, images, "--lazy");
+            string log = File.ReadAllText(Path.Combine(images, "restore.log"));
+            Match left = Regex.Match(log, "([0-9]+) MiB of 3 processes left to the pager");
+            Assert.True(left.Success, log);
+            Assert.InRange(int.Parse(left.Groups[1].Value), 3 * 48, 3 * 48 + 2); // its own, and what one child had rewritten
+            LazyPager.WaitDone(images);
+            live.Check($"after lazy restore {round}");
+        }
+
+        live.Stop();
+    }
+
+    /// <summary>Memory that is filled page by page is in huge pages in the end, where the program allows it and every page is there.</summary>
+    [Fact]
+    public void Restore_HugePages_ComeBackBehindTheLastPage()
+    {
+        using var live = new LiveWorkload(Workload.Named("mem_thp"));
+        List<int> tree = live.Processes();
+        string images = live.NewImages("images");
+        live.Dump(Engine.Ours, images);
+        ProcessTable.WaitGone(tree, TimeSpan.FromSeconds(10), "dump");
+        live.Restore(Engine.Ours, images, "--lazy");
+        LazyPager.WaitDone(images);
+        Assert.True(SpinWait.SpinUntil(() => HugeKib(live.Pid, " hg") >= 2048, TimeSpan.FromSeconds(10)), "no huge page came back");
+        Assert.Equal(0, HugeKib(live.Pid, " nh"));
+        live.Check("after a lazy restore");
         live.Stop();
     }
 
@@ -112,6 +151,10 @@ public sealed class LazyRestoreTests
         live.Stop();
     }
 
+    /// <summary>KiB in huge pages of the mappings that have a flag.</summary>
+    private static int HugeKib(int pid, string flag) => Regex.Matches(File.ReadAllText($"/proc/{pid}/smaps"), @"AnonHugePages: +([0-9]+) kB[^-]*?VmFlags:([^\n]*)")
+        .Where(mapping => mapping.Groups[2].Value.Contains(flag, StringComparison.Ordinal)).Sum(mapping => int.Parse(mapping.Groups[1].Value));
+
     /// <summary>Dumps the tree and restores it; the pager is stopped before it has done much, or works.</summary>
     private static string Restored(LiveWorkload live, int round, bool stopped)
     {
@@ -120,7 +163,7 @@ public sealed class LazyRestoreTests
         return images;
     }
 
-    /// <summary>Dumps the tree in a moment in which it has no child: one that shares its pages would have them all read at once.</summary>
+    /// <summary>Dumps the tree in a moment in which it has no child: the pages that they share would be read at once.</summary>
     private static string Dumped(LiveWorkload live, string name)
     {
         for (int attempt = 1; ; attempt++)

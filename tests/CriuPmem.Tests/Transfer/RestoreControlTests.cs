@@ -54,5 +54,5 @@ public sealed class RestoreControlTests
         }
     }
 
-    private static Pager Pager(RestoreControl control) => new(new PagerFiles(), control, EngineLog.None);
+    private static Pager Pager(RestoreControl control) => new(new PagerFiles(), control, HotPages.Open(-1, EngineLog.None), EngineLog.None);
 }

@@ -74,6 +74,10 @@ internal sealed class LazyRestore(RestoreContext context) : IDisposable
     /// <summary>The tree is complete: a daemon may fill what nobody waits for.</summary>
     public void Finish() => _daemon?.Finish();
 
+    /// <summary>Why a process of the tree ended: a lazy-pages daemon that ends takes the tree with it.</summary>
+    /// <param name="failure">What was seen of it.</param>
+    public CheckpointException Cause(CheckpointException failure) => _daemon?.WhenEnded() ?? failure;
+
     /// <inheritdoc />
     public void Dispose() => _daemon?.Dispose();
 

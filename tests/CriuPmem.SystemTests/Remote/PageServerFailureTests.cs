@@ -18,6 +18,29 @@ public sealed class PageServerFailureTests
     }
 
     [Fact]
+    public void TwoServers_OfOneDirectory_AreRefused()
+    {
+        using var live = new LiveWorkload(Program);
+        string received = live.NewImages("received");
+        using Server server = Server.AtPort(Engine.Ours, "page-server", received, Machine.FreePort());
+        EngineRun.Refuses(["page-server", "-D", received, "--address", "127.0.0.1"], "CP1305", "another page server", received);
+        server.Kill();
+        using Server next = Server.AtPort(Engine.Ours, "page-server", received, Machine.FreePort());
+        live.Stop();
+    }
+
+    [Fact]
+    public void ServerWithoutPort_PrintsTheOneItGot()
+    {
+        using var live = new LiveWorkload(Program);
+        string script = $"{Engine.Ours.Program} page-server -D {live.NewImages("received")} --address 127.0.0.1 >{live.Home}/port & server=$!; "
+            + $"while ! [ -s {live.Home}/port ]; do sleep 0.02; done; cat {live.Home}/port; kill $server; wait $server";
+        Command command = Command.Run("/bin/sh", ["-c", script], Engine.Limit);
+        Assert.Matches(@"(?m)^listening at port [1-9]\d+$", command.Output);
+        live.Stop();
+    }
+
+    [Fact]
     public void Dump_UnknownHost_Refuses()
     {
         using var live = new LiveWorkload(Program);

@@ -40,6 +40,24 @@ public sealed class PageServerFailureTests
         live.Stop();
     }
 
+    /// <summary>The tree stands still for as long as it is sent, which nobody expects of -R.</summary>
+    [Theory]
+    [InlineData(300, true)]
+    [InlineData(30, false)]
+    public void RunningTree_ThatWaitsForMuch_IsWarnedOf(int mebibytes, bool warned)
+    {
+        using var live = new PythonProgram($"much = b'x' * ({mebibytes} << 20)");
+        string received = live.NewImages("received");
+        int port = Machine.FreePort();
+        using Server server = Server.AtPort(Engine.Ours, "page-server", received, port);
+        Command dump = EngineRun.Run("dump", "-R", "-t", $"{live.Pid}", "-D", live.NewImages("images"), "--page-server", "--address", "127.0.0.1", "--port", $"{port}");
+        Assert.True(dump.ExitCode == 0, dump.Output);
+        Assert.Equal(warned, dump.Output.Contains("while the tree stands still", StringComparison.Ordinal));
+        server.ExpectSuccess();
+        live.Check("after it was sent");
+        live.Stop();
+    }
+
     [Fact]
     public void Dump_UnknownHost_Refuses()
     {

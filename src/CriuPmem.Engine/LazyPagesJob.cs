@@ -16,7 +16,7 @@ public static class LazyPagesJob
         var reader = new SnapshotReader(options.ImagesDirectoryFd, options.ImagesDirectory);
         using var chain = new SnapshotChain(reader);
         using var source = new LazyPagesSource(options, chain);
-        using var control = new RestoreControl(Accept(options), source.RunsOf, options.Log);
+        using var control = new RestoreControl(Accept(options, source), source.RunsOf, options.Log);
         try
         {
             new Pager(source.Pages, control, HotPages.Open(options.ImagesDirectoryFd, options.Log), options.Log).Run(static () => { });
@@ -30,7 +30,7 @@ public static class LazyPagesJob
         source.Finish();
     }
 
-    private static int Accept(LazyPagesOptions options)
+    private static int Accept(LazyPagesOptions options, LazyPagesSource source)
     {
         using var listener = new OwnedFd((int)Sys.Socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK).OrThrow("socket", LazyPagesSocket.Name));
         Sys.SetOption(listener.Fd, SOL_SOCKET, SO_PASSCRED, 1);
@@ -52,6 +52,7 @@ public static class LazyPagesJob
                 if (accepted.Errno is not (Errno.EAGAIN or Errno.EINTR or Errno.ECONNABORTED)) accepted.OrThrow("accept", LazyPagesSocket.Name);
                 Sys.Poll(listener.Fd, POLLIN, LookAtSignalsEveryMs);
                 Interruption.Check();
+                source.Require();
             }
         }
         finally

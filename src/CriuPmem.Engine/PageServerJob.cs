@@ -1,3 +1,6 @@
+using System.Buffers.Binary;
+using System.Globalization;
+using System.Text;
 using CriuPmem.Engine.Transfer;
 using CriuPmem.Images;
 
@@ -11,6 +14,7 @@ public static class PageServerJob
     public static long Run(PageServerOptions options)
     {
         if (options.Serve) return Serve(options);
+        using OwnedFd alone = TakePlace(options);
         using var directory = new ReceivingDirectory(options);
         using ByteChannel channel = Connection(options);
         options.Log.Info("page-server", $"{channel.Peer} has connected");
@@ -45,6 +49,23 @@ public static class PageServerJob
         options.Log.Info("page-server", $"listening at {options.Remote.Address ?? "every address"}, port {options.Remote.Port}");
         BeReady(options);
         return Endpoint.Accept(listener, "client", trust);
+    }
+
+    /// <summary>One page server at a time receives into a directory; the dump whose memory it is may write its other images there meanwhile.</summary>
+    /// <remarks>A name that ends with the process: the lock of the directory is the dump's. It holds for one network namespace.</remarks>
+    private static OwnedFd TakePlace(PageServerOptions options)
+    {
+        Sys.Stat(options.ImagesDirectoryFd, out FileStat stat).OrThrow("fstat", options.ImagesDirectory);
+        byte[] name = Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"??\0criu-pmem page-server {stat.st_dev:x} {stat.st_ino:x}")); // unix(7): abstract
+        BinaryPrimitives.WriteUInt16LittleEndian(name, AF_UNIX);
+        var place = new OwnedFd((int)Sys.Socket(AF_UNIX, SOCK_STREAM).OrThrow("socket", "the page server"));
+        if (Sys.Bind(place.Fd, name).Errno != Errno.EADDRINUSE) return place;
+        place.Dispose();
+        throw new CheckpointException(ErrorCode.DirectoryInUse, "another page server receives into the images directory")
+        {
+            Object = options.ImagesDirectory,
+            Remedy = "Give every page server a directory of its own (-D), or wait for the other to end.",
+        };
     }
 
     private static void BeReady(PageServerOptions options)

@@ -1,3 +1,5 @@
+using CriuPmem.Kernel;
+
 namespace CriuPmem.Images;
 
 /// <summary>A pages file of a snapshot, or of one that it continues.</summary>
@@ -18,4 +20,11 @@ internal sealed record PagesSource(SnapshotReader Reader, uint PagesId, bool Com
 
     /// <summary>Opens it for having holes made into it; the caller owns the descriptor.</summary>
     public int OpenToPunch() => Reader.OpenToPunch(PagesId);
+
+    /// <summary>Which of its pages were freed for a later snapshot; null when none were.</summary>
+    public FreedPages? ReadFreed()
+    {
+        using var file = new OwnedFd(Open(out long lengthBytes));
+        return FreedPages.Read(file.Fd, lengthBytes);
+    }
 }

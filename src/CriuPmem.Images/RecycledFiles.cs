@@ -34,7 +34,9 @@ internal sealed class RecycledFiles(int directoryFd)
         bool isAlone = !Sys.Fcntl(opened.Value, F_SETLEASE, (int)F_WRLCK).Failed;
         if (isAlone) Sys.Fcntl(opened.Value, F_SETLEASE, (int)F_UNLCK);
         bool isTaken = isAlone && !ImageFileCalls.Rename(directory.Fd, chosen, targetFd, name).Failed;
-        if (isTaken && (fits < 0 || !Sys.Truncate(opened.Value, lengthBytes).Failed)) return opened.Value;
+        // In whole pages also where it grows: what tells of freed pages lies behind the last one (FreedPages).
+        long kept = fits < 0 ? files[^1].LengthBytes & ~((long)Pagemap.PageBytes - 1) : lengthBytes;
+        if (isTaken && !Sys.Truncate(opened.Value, kept).Failed) return opened.Value;
         ImageFileCalls.Close(opened.Value);
         ImageFileCalls.Unlink(isTaken ? targetFd : directory.Fd, isTaken ? name : chosen);
         return -1;

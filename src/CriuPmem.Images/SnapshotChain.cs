@@ -19,6 +19,7 @@ internal sealed class SnapshotChain : IDisposable
 
     private readonly List<SnapshotReader> _layers;
     private readonly List<SnapshotReader> _opened = [];
+    private readonly Dictionary<PagesSource, FreedPages> _freed = [];
 
     /// <summary>Opens the chain from its newest snapshot on.</summary>
     /// <exception cref="CheckpointException">A parent is missing, or leads in a circle.</exception>
@@ -52,20 +53,31 @@ internal sealed class SnapshotChain : IDisposable
     /// <param name="kind"><see cref="ImageKind.Pagemap"/> or <see cref="ImageKind.PagemapShmem"/>.</param>
     /// <param name="id">The number in the page map's name.</param>
     /// <param name="newest">That page map.</param>
-    /// <exception cref="CheckpointException">Pages are missing in a parent.</exception>
-    public SavedPages Resolve(ImageKind kind, long id, Pagemap newest) => ResolveFrom(0, kind, id, newest);
+    /// <exception cref="CheckpointException">Pages are missing in a parent, or were freed for a later snapshot.</exception>
+    public SavedPages Resolve(ImageKind kind, long id, Pagemap newest)
+    {
+        SavedPages pages = ResolveFrom(0, kind, id, newest);
+        if (_freed.Count == 0) return pages;
+        for (int file = 0; file < pages.Files.Count; file++)
+        {
+            if (!_freed.TryGetValue(pages.Files[file], out FreedPages? freed)) continue;
+            ulong gone = pages.Runs.Where(run => run.File == file).Aggregate(0UL, (sum, run) => sum + freed.BytesIn(run));
+            if (gone > 0) throw Freed(pages.Files[file], freed, kind, id, gone);
+        }
 
-    /// <summary>As <see cref="Resolve(ImageKind,long,Pagemap)"/>, by its page map in an older one.</summary>
-    /// <param name="layer">Which of <see cref="Layers"/>.</param>
+        return pages;
+    }
+
+    /// <summary>As <see cref="Resolve(ImageKind,long,Pagemap)"/>, without the pages that were freed for a later snapshot.</summary>
+    /// <param name="layer">Which of <see cref="Layers"/>; the page map is of that one.</param>
     /// <param name="kind">As above.</param>
     /// <param name="id">As above.</param>
     /// <param name="map">The page map there.</param>
-    public SavedPages ResolveFrom(int layer, ImageKind kind, long id, Pagemap map)
+    public SavedPages ResolveKept(int layer, ImageKind kind, long id, Pagemap map)
     {
-        var files = new List<PagesSource>();
-        var absent = map.Entries.Where(static entry => Pagemap.FlagsOf(entry) == PageFlags.Lazy)
-            .Select(static entry => (entry.Vaddr, entry.Vaddr + Pagemap.PagesOf(entry) * Pagemap.PageBytes));
-        return new SavedPages(files, Resolve(kind, id, map, layer, files)) { Absent = [.. absent] };
+        SavedPages pages = ResolveFrom(layer, kind, id, map);
+        if (_freed.Count == 0) return pages;
+        return pages with { Runs = [.. pages.Runs.SelectMany(run => _freed.TryGetValue(pages.Files[run.File], out FreedPages? freed) ? freed.Kept(run) : [run])] };
     }
 
     /// <inheritdoc />
@@ -73,6 +85,14 @@ internal sealed class SnapshotChain : IDisposable
     {
         foreach (SnapshotReader reader in _opened) reader.Close();
         _opened.Clear();
+    }
+
+    private SavedPages ResolveFrom(int layer, ImageKind kind, long id, Pagemap map)
+    {
+        var files = new List<PagesSource>();
+        var absent = map.Entries.Where(static entry => Pagemap.FlagsOf(entry) == PageFlags.Lazy)
+            .Select(static entry => (entry.Vaddr, entry.Vaddr + Pagemap.PagesOf(entry) * Pagemap.PageBytes));
+        return new SavedPages(files, Resolve(kind, id, map, layer, files)) { Absent = [.. absent] };
     }
 
     private List<SavedRun> Resolve(ImageKind kind, long id, Pagemap map, int layer, List<PagesSource> files)
@@ -125,11 +145,24 @@ internal sealed class SnapshotChain : IDisposable
         throw _layers[layer + 1].Damaged(kind.FileName(id), $"the page at 0x{at:x} is missing, which a later snapshot leaves to this one");
     }
 
-    private static void CheckLength(PagesSource file, ulong neededBytes)
+    private void CheckLength(PagesSource file, ulong neededBytes)
     {
         if (neededBytes == 0) return;
         long lengthBytes = file.Reader.PagesBytes(file.PagesId, file.Compressed);
-        if (lengthBytes >= 0 && (ulong)lengthBytes >= neededBytes) return;
+        if (lengthBytes >= 0 && (ulong)lengthBytes >= neededBytes)
+        {
+            if (!file.Compressed && FreedPages.MayBeIn(lengthBytes) && file.ReadFreed() is { } freed) _freed[file] = freed;
+            return;
+        }
+
         throw file.Reader.Damaged(file.Name, lengthBytes < 0 ? "the image is missing" : $"{lengthBytes} bytes, where its page map counts {neededBytes}");
     }
+
+    private static CheckpointException Freed(PagesSource file, FreedPages freed, ImageKind kind, long id, ulong bytes) =>
+        new(ErrorCode.ImageMissing, $"{bytes >> 10} KiB of memory are no longer in this snapshot: they were freed when a later one had saved them anew (dedup, --auto-dedup)")
+        {
+            Object = $"{file.Reader.DirectoryName}/{file.Name}",
+            Pid = kind == ImageKind.Pagemap ? (int)id : 0,
+            Remedy = $"Restore the later one ({freed.Later}), or a copy of this one that was made before.",
+        };
 }

@@ -160,6 +160,7 @@ internal sealed class SnapshotReader
         parent = null;
         SysResult opened = ImageFileCalls.OpenDirectory(_directoryFd, "parent");
         if (opened.Errno == Errno.ENOENT && !HasParent()) return false;
+        if (opened.Errno is Errno.ENOENT or Errno.ENOTDIR) throw MissingParent();
         if (opened.Failed) throw Failure("open", "parent", opened.Errno);
         parent = new SnapshotReader(opened.Value, $"{_directoryName}/parent");
         return true;
@@ -194,6 +195,13 @@ internal sealed class SnapshotReader
             Remedy = kind == ImageKind.Inventory
                 ? "This is no images directory, or its dump did not finish: give another one (-D), or dump again."
                 : "The snapshot is not complete: restore from another one, or dump again.",
+        };
+
+    private CheckpointException MissingParent() =>
+        new(ErrorCode.ImageMissing, $"the snapshot before, which this one continues, is not at {Sys.ReadLink(_directoryFd, "parent", out _) ?? "its place"}")
+        {
+            Object = $"{_directoryName}/parent",
+            Remedy = "All snapshots of a chain are needed, side by side as they were made: put it back, or restore another one.",
         };
 
     private CheckpointException NotAFile(string name) =>

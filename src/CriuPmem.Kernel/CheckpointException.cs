@@ -50,7 +50,9 @@ public sealed class CheckpointException : Exception
             text.Append(base.Message);
             if (Errno != Errno.None) text.Append(": ").Append(Errno.Describe());
             text.Append(" [CP").Append((int)Code).Append(']');
-            if (Remedy is not null) text.Append(". ").Append(Remedy);
+            if (string.IsNullOrEmpty(Remedy)) return text.ToString();
+            text.Append(". ").Append(Remedy);
+            if (text[^1] is not ('.' or '?' or '!' or ':')) text.Append('.');
             return text.ToString();
         }
     }

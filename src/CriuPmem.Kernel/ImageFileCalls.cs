@@ -85,6 +85,20 @@ internal static unsafe class ImageFileCalls
         return new SysResult(done);
     }
 
+    /// <summary>pwrite(2) until all is written or an error.</summary>
+    public static SysResult WriteAt(int fd, ReadOnlySpan<byte> bytes, long offset)
+    {
+        for (int done = 0; done < bytes.Length;)
+        {
+            SysResult written = Sys.PWrite(fd, bytes[done..], offset + done);
+            if (written.Errno == Errno.EINTR) continue;
+            if (written.Failed) return written;
+            done += written.Value;
+        }
+
+        return new SysResult(bytes.Length);
+    }
+
     /// <summary>The length of a regular file in bytes; EINVAL for anything else (fstat(2)).</summary>
     public static SysResult RegularFileLength(int fd)
     {

@@ -21,6 +21,15 @@ internal static class PidPatience
         return true;
     }
 
+    /// <summary>Who it is that is waited for.</summary>
+    public static string Describe(int pid)
+    {
+        using ProcDirectory? holder = ProcDirectory.TryOpen(pid);
+        return holder?.Stat() is { } stat
+            ? $"{stat.Comm}, which has ended (state {stat.State}) and is waited for by its parent, process {stat.ParentPid}"
+            : "a group or session with that number";
+    }
+
     /// <summary>True when no live process has the number.</summary>
     public static bool IsEnding(int pid)
     {
@@ -34,7 +43,12 @@ internal static class PidPatience
     public static CheckpointException InUse(int pid)
     {
         using ProcDirectory? holder = ProcDirectory.TryOpen(pid);
-        string who = holder?.Stat()?.Comm ?? "a group or session with that number";
+        string who = holder?.Stat()?.Comm switch
+        {
+            null => "a group or session with that number",
+            { } comm when comm.StartsWith("memfd:criu-pmem", StringComparison.Ordinal) => "a tree that another criu-pmem is restoring just now",
+            { } comm => comm,
+        };
         return new CheckpointException(ErrorCode.PidInUse, $"the number {pid} is in use by {who}")
         {
             Pid = pid,

@@ -90,7 +90,12 @@ internal static unsafe class Seed
         if (error == Errno.None && !task.Wait().Ended && task.LoadIfAlive()) return task;
         Sys.Kill(child, SIGKILL);
         Sys.Wait4(child, out _, __WALL);
-        throw new CheckpointException(ErrorCode.RestoredDied, "the first process of the tree could not be taken hold of") { Pid = child, Errno = error };
+        throw new CheckpointException(ErrorCode.RestoredDied, "the first process of the tree could not be taken hold of")
+        {
+            Pid = child,
+            Errno = error,
+            Remedy = error == Errno.EPERM ? "Is criu-pmem itself traced, with what it starts (strace -f, a debugger)? Run it without; else look at kernel.yama.ptrace_scope." : null,
+        };
     }
 
     private static byte[] Elf()

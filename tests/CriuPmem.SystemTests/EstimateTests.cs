@@ -1,4 +1,5 @@
 using System.Text.Json;
+using CriuPmem.SystemTests.Failures;
 
 namespace CriuPmem.SystemTests;
 
@@ -24,7 +25,7 @@ public sealed class EstimateTests
         string images = live.NewImages("images");
         List<int> before = live.LastingProcesses();
         live.Check("before an estimate"); // what it looks at for the first time takes room: a page of shared memory, say
-        Command estimate = Failures.EngineRun.Run("estimate", "-t", $"{live.Pid}", "-D", images, "--json");
+        Command estimate = EngineRun.Run("estimate", "-t", $"{live.Pid}", "-D", images, "--json");
         Assert.True(estimate.ExitCode == 0, estimate.Output);
         Assert.Empty(Directory.GetFileSystemEntries(images));
         using JsonDocument told = JsonDocument.Parse(estimate.Output);
@@ -58,13 +59,54 @@ public sealed class EstimateTests
     public void ForPeople_SaysTheSame()
     {
         using var live = new LiveWorkload(Workload.Named("threads_basic"));
-        Command estimate = Failures.EngineRun.Run("estimate", "-t", $"{live.Pid}", "-D", live.NewImages("images"));
+        Command estimate = EngineRun.Run("estimate", "-t", $"{live.Pid}", "-D", live.NewImages("images"));
         Assert.True(estimate.ExitCode == 0, estimate.Output);
         foreach (string word in (string[])["tree ", "snapshot ", "dump ", "restore ", "threads", "with -R"])
             Assert.Contains(word, estimate.Output, StringComparison.Ordinal);
         live.Stop();
     }
 
+    /// <summary>It is asked in order to learn that: so it is an answer, not a failure.</summary>
     [Fact]
-    public void NoSuchProcess_IsSaid() => Failures.EngineRun.Refuses(["estimate", "-t", "4194303"], "CP1100", "4194303");
+    public void TooLittleRoom_IsTold()
+    {
+        using var live = new LiveWorkload(Workload.Named("mem_many"));
+        using var small = new TestMount(live.NewImages("small"), "size=2m");
+        Command estimate = EngineRun.Run("estimate", "-t", $"{live.Pid}", "-D", small.Path);
+        Assert.True(estimate.ExitCode == 0, estimate.Output);
+        Assert.Matches(@"(?m)^snapshot   [\d.]+ MiB", estimate.Output);
+        Assert.Matches(@"(?m)^no room    it needs [\d.]+ MiB, and [\d.]+ [KM]iB are free", estimate.Output);
+        Assert.Contains("no room to measure", estimate.Output, StringComparison.Ordinal);
+        Assert.Empty(Directory.GetFileSystemEntries(small.Path));
+        live.Stop();
+    }
+
+    [Fact]
+    public void DirectoryThatCannotBeWritten_IsRefused()
+    {
+        using var live = new LiveWorkload(Workload.Named("mem_brk"));
+        using var fixedMount = new TestMount(live.NewImages("fixed"), "size=200m,ro");
+        EngineRun.Refuses(["estimate", "-t", $"{live.Pid}", "-D", fixedMount.Path], "CP1300", "cannot be written to", "Read-only file system", "-D");
+        EngineRun.Refuses(["dump", "-R", "-t", $"{live.Pid}", "-D", fixedMount.Path, "--live"], "CP1300", "can be written to", "-D");
+        live.Check("after refusals");
+        live.Stop();
+    }
+
+    [Fact]
+    public void SomebodyElsesProcess_IsRefused()
+    {
+        using var live = new LiveWorkload(Workload.Named("mem_brk"));
+        string images = live.NewImages("images");
+        File.SetUnixFileMode(images, (UnixFileMode)0x1FF);
+        string[] user = ["--reuid", "65534", "--regid", "65534", "--clear-groups", Engine.Ours.Program];
+        if (Command.Run("/usr/bin/setpriv", [.. user, "--version"], Engine.Limit).ExitCode != 0) Assert.Skip("not here: other users cannot run the engine where it lies");
+        Command refused = Command.Run("/usr/bin/setpriv", [.. user, "estimate", "-t", $"{live.Pid}", "-D", images], Engine.Limit);
+        Assert.Equal(1, refused.ExitCode);
+        Assert.Contains("[CP1002]", refused.Output, StringComparison.Ordinal);
+        Assert.Contains("Run it as root", refused.Output, StringComparison.Ordinal);
+        live.Stop();
+    }
+
+    [Fact]
+    public void NoSuchProcess_IsSaid() => EngineRun.Refuses(["estimate", "-t", "4194303"], "CP1100", "4194303");
 }

@@ -24,7 +24,12 @@ internal static class DumpCommand
             if (options.Lazy is not null)
             {
                 readiness = new Readiness(given, session);
-                options.OnReady = readiness.Tell;
+                bool anyPort = options.Lazy is { Socket: < 0, Port: 0 };
+                options.OnReady = () =>
+                {
+                    if (anyPort) Terminal.Write(StandardOutput, Wording.Port(options.Lazy.Port));
+                    return readiness.Tell();
+                };
             }
 
             using StreamSpool? spool = given.Get(OptionCatalog.Stream) ? StreamSpool.ForDump(options) : null;

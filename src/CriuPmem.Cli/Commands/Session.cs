@@ -85,6 +85,17 @@ internal sealed unsafe class Session : IDisposable
     {
         CheckpointException failure = Application.AsFailure(ended, Log);
         failure.Operation ??= Operation;
+        if (failure.Code == ErrorCode.ActionRefused && Scripts.CannotRun is { } broken)
+        {
+            return new CheckpointException(ErrorCode.ActionRefused, "it cannot be executed")
+            {
+                Operation = failure.Operation,
+                Object = broken.Script,
+                Errno = broken.Errno,
+                Remedy = "Look at its path (a name without / is looked for in PATH, another one from the work directory on), at its x permission, and at the program behind its #!.",
+            };
+        }
+
         if (failure.Code == ErrorCode.ActionRefused && Scripts.Refusal is not null) failure.Object ??= Scripts.Refusal;
         return failure;
     }

@@ -18,6 +18,9 @@ internal sealed unsafe class ActionScripts(IReadOnlyList<string> scripts, int im
     /// <summary>What the first script that refused did, for a person; null while all agreed.</summary>
     public string? Refusal { get; private set; }
 
+    /// <summary>The first script that could not be executed, and why; null while all could, or another one refused before.</summary>
+    public (string Script, Errno Errno)? CannotRun { get; private set; }
+
     /// <summary>Runs all scripts for one stage; false when one of them refused.</summary>
     /// <param name="stage">pre-dump, post-dump …</param>
     /// <param name="rootPid">The root process, or 0.</param>
@@ -51,6 +54,7 @@ internal sealed unsafe class ActionScripts(IReadOnlyList<string> scripts, int im
             (status, errno) = Execute([shell[0]], shell, environment);
         }
 
+        if (errno != Errno.None && Refusal is null) CannotRun ??= ($"action script {script} ({stage})", errno);
         return errno != Errno.None ? $"cannot be executed: {errno.Describe()}"
             : status == 0 ? null
             : status >= 128 ? $"was killed by signal {status - 128}"

@@ -111,11 +111,18 @@ internal static class ArgumentReader
             throw new CheckpointException(ErrorCode.Usage, "it could be several options")
             {
                 Object = word,
-                Remedy = $"Write out one of {string.Join(", ", candidates.Order(StringComparer.Ordinal).Select(known => "--" + known))}.",
+                Remedy = $"Write out one of {string.Join(", ", Offered(candidates).Order(StringComparer.Ordinal).Select(known => "--" + known))}.",
             };
         }
 
         throw Unknown(word, name);
+    }
+
+    /// <summary>Those that work; all, when none does.</summary>
+    private static List<string> Offered(List<string> candidates)
+    {
+        List<string> built = candidates.FindAll(known => !LongNames[known].Spec.IsNotBuilt);
+        return built.Count > 0 ? built : candidates;
     }
 
     private static CheckpointException Unknown(string word, string name)

@@ -48,7 +48,7 @@ internal static class ExternalResource
         throw new CheckpointException(ErrorCode.Usage, "not an inherited descriptor")
         {
             Object = "--inherit-fd " + argument,
-            Remedy = "Write fd[NUMBER]:RESOURCE, in quotes because of the brackets; for example 'fd[5]:pipe:[1234]'.",
+            Remedy = "Write fd[NUMBER]:RESOURCE, in quotes because of the brackets; for example 'fd[5]:pipe[1234]'.",
         };
     }
 }

@@ -88,7 +88,9 @@ internal sealed class Invocation
     }
 
     // dump 1234, dump -v 4, restore DIR, --cpu-cap ins: what people write who do not know the peer by heart.
-    private static string Misplaced(string word) => Values.TryWhole(word, out _)
+    private static string Misplaced(string word) => word.Split(':')[0] is "lz4" or "zstd"
+        ? $"The method of compression is attached: --compress={word}, or -c={word}."
+        : Values.TryWhole(word, out _)
         ? $"A process is given with -t {word}; a level of verbosity is attached: -v{word}."
         : "A directory is given with -D; the value of -v and --cpu-cap is attached: -v4, --cpu-cap=ins.";
 

@@ -40,7 +40,7 @@ internal static partial class OptionCatalog
         Name = "live",
         Group = OptionGroup.Dump,
         Convert = static words => Values.Flag(words),
-        Help = "copy memory while the tree runs, and stand it still for the last of it only (with -R and more than 32 MiB by itself); --no-live does not",
+        Help = "copy memory while the tree runs, and stand it still for the last of it only (with -R and more than 32 MiB by itself, but never to a page server); --no-live does not",
     };
 
     /// <summary>--live-mode.</summary>

@@ -24,7 +24,7 @@ internal static class RemoteCatalog
         ValueName = "PORT",
         Group = OptionGroup.Remote,
         Convert = Values.Port,
-        Help = "TCP port of the page server (a server without it is given one by the kernel, and logs it)",
+        Help = "TCP port of the page server (a server without it is given one by the kernel, and prints it)",
     };
 
     /// <summary>--ps-socket.</summary>
@@ -45,7 +45,7 @@ internal static class RemoteCatalog
 
     /// <summary>--tls-cacert.</summary>
     public static OptionSpec<string?> TlsAuthority { get; } = OptionCatalog.Text(OptionGroup.Remote, "tls-cacert", "FILE",
-        "trust certificates of the authority in FILE alone (default: /etc/pki/CA/cacert.pem if it is there, and those that the system trusts)");
+        "trust certificates of the authority in FILE alone (default: /etc/pki/CA/cacert.pem if it is there, else those that the system trusts)");
 
     /// <summary>--tls-cacrl.</summary>
     public static OptionSpec<string?> TlsRevoked { get; } = OptionCatalog.Text(OptionGroup.Remote, "tls-cacrl", "FILE",

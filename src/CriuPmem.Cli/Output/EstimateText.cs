@@ -9,11 +9,14 @@ internal static class EstimateText
     /// <summary>For people.</summary>
     public static string Plain(EstimateResult result, string directory) => string.Create(CultureInfo.InvariantCulture, $"""
         tree       {Wording.Count(result.Processes, "process", "processes")}, {Wording.Count(result.Threads, "thread", "threads")}, {Wording.Count(result.Mappings, "mapping", "mappings")}, {Wording.Count(result.Descriptors, "descriptor", "descriptors")}
-        snapshot   {Wording.Size(result.SnapshotBytes)}, {Wording.Size(result.MemoryBytes)} of it memory; {Wording.Size(result.FreeBytes)} are free in {directory}{(result.FreeBytes < result.SnapshotBytes ? ": not enough" : "")}
+        snapshot   {Wording.Size(result.SnapshotBytes)}, {Wording.Size(result.MemoryBytes)} of it memory; {Wording.Size(result.FreeBytes)} are free in {directory}
         dump       {Wording.Time(result.DumpMicroseconds)}, standing still for {Wording.Time(result.FrozenMicroseconds)}; with -R for {Wording.Time(result.FrozenRunningMicroseconds)}
         restore    {Wording.Time(result.RestoreMicroseconds)}
-
+        {NoRoom(result, directory)}
         """);
+
+    private static string NoRoom(EstimateResult result, string directory) => result.FreeBytes >= result.SnapshotBytes ? ""
+        : $"no room    it needs {Wording.Size(result.SnapshotBytes)}, and {Wording.Size(result.FreeBytes)} are free in {directory}: free some, choose another directory (-D), or try --compress\n";
 
     /// <summary>For programs: one JSON object; sizes in bytes, times in microseconds.</summary>
     public static string Json(EstimateResult result) => string.Create(CultureInfo.InvariantCulture, $$"""

@@ -41,6 +41,9 @@ internal static class Wording
         _ => (microseconds / 1e6).ToString("0.00", CultureInfo.InvariantCulture) + " s",
     };
 
+    /// <summary>Where a server listens to which the kernel gave a port.</summary>
+    public static string Port(int port) => $"listening at port {port}\n";
+
     private static string Tree(int processes, int threads, long bytes) =>
         $"{Count(processes, "process", "processes")}, {Count(threads, "thread", "threads")}, {Size(bytes)}";
 

@@ -84,7 +84,7 @@ internal sealed class EarlierSnapshot : IDisposable
     {
         if (process.Tracker is null) return null;
         using ImageReader? image = _reader.OpenIfPresent(ImageKind.Pagemap, process.Pid);
-        if (image is not null) return _chain.Resolve(ImageKind.Pagemap, process.Pid, Pagemap.Read(image));
+        if (image is not null) return _chain.ResolveKept(0, ImageKind.Pagemap, process.Pid, Pagemap.Read(image));
         using ImageReader? sent = _reader.OpenIfPresent(ImageKind.SentPagemap, process.Pid);
         return sent is null ? null : SentPagemap.Read(sent);
     }

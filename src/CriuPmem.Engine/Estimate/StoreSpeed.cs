@@ -13,7 +13,8 @@ internal sealed record StoreSpeed(long BytesPerSecond, long DurableBytesPerSecon
 {
     private const string Cache = "/var/cache/criu-pmem";
     private const string Version = "1";
-    private const ulong SampleBytes = 64 << 20;
+    private const long SampleBytes = 64 << 20;
+    private const long LeastSampleBytes = 4 << 20;
     private const int Samples = 3;
     private const long GoodForSeconds = 24 * 3600; // the speed of a disk changes as it fills
     /// <summary>How long it takes until so much is durable, once it is copied.</summary>
@@ -27,8 +28,15 @@ internal sealed record StoreSpeed(long BytesPerSecond, long DurableBytesPerSecon
         string path = string.Create(CultureInfo.InvariantCulture, $"{Cache}/store-{stat.st_dev:x}-{Sys.FileSystemMagic(directoryFd):x}");
         string boot = BootId();
         if (TryRead(path, boot, Now()) is { } known) return known;
-        StoreSpeed measured = Measure(directoryFd, directory);
-        log.Info("estimate", $"{directory}: {measured.BytesPerSecond >> 20} MiB/s, {measured.DurableBytesPerSecond >> 20} MiB/s more until it is durable, measured with {SampleBytes >> 20} MiB");
+        long sampleBytes = SampleFor(directoryFd);
+        if ((sampleBytes < LeastSampleBytes ? null : Measure(directoryFd, directory, (ulong)sampleBytes)) is not { } measured)
+        {
+            log.Warn("estimate", $"{directory}: there is no room to measure how fast it is; times are told as for {Assumed.BytesPerSecond >> 20} MiB/s");
+            return Assumed;
+        }
+
+        log.Info("estimate", $"{directory}: {measured.BytesPerSecond >> 20} MiB/s, {measured.DurableBytesPerSecond >> 20} MiB/s more until it is durable, measured with {sampleBytes >> 20} MiB");
+        if (sampleBytes < SampleBytes) return measured; // less exact: not to be remembered
         Sys.MakeDirectory(AT_FDCWD, Cache, 0x1ED);
         string text = string.Create(CultureInfo.InvariantCulture, $"{Version} {boot} {Now()} {measured.BytesPerSecond} {measured.DurableBytesPerSecond} {measured.SyncBaseMicroseconds}\n");
         SysResult opened = Sys.OpenAt(AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0x1A4);
@@ -69,18 +77,50 @@ internal sealed record StoreSpeed(long BytesPerSecond, long DurableBytesPerSecon
         return read.Failed ? "-" : Encoding.ASCII.GetString(buffer, 0, read.Value).Trim();
     }
 
-    private static StoreSpeed Measure(int directoryFd, string directory)
+    /// <summary>Where nothing can be measured: a plain disk.</summary>
+    private static StoreSpeed Assumed { get; } = new(500L << 20, 500L << 20, 10_000);
+
+    /// <summary>At most a quarter of what is free, in whole pages: others write there, too.</summary>
+    private static long SampleFor(int directoryFd) =>
+        ImageFileCalls.TryGetSpace(directoryFd, out long free, out _) ? Math.Min(SampleBytes, free / 4 & ~((long)PageSize - 1)) : SampleBytes;
+
+    /// <summary>Null when the room is not there after all (a quota), or the file system has no files without a name.</summary>
+    private static StoreSpeed? Measure(int directoryFd, string directory, ulong sampleBytes)
     {
-        using var file = new OwnedFd((int)Sys.OpenAt(directoryFd, ".", O_TMPFILE | O_RDWR, 0x180).OrThrow("open a file without a name in", directory));
-        ulong memory = (ulong)Sys.Mmap(0, SampleBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0).OrThrow("mmap", "memory to measure with");
+        SysResult opened = Sys.OpenAt(directoryFd, ".", O_TMPFILE | O_RDWR, 0x180);
+        if (opened.Errno is Errno.EOPNOTSUPP or Errno.EISDIR or Errno.ENOSPC or Errno.EDQUOT) return null;
+        if (opened.Failed)
+        {
+            throw new CheckpointException(ErrorCode.ImagesDirectory, "the images directory cannot be written to")
+            {
+                Object = directory,
+                Errno = opened.Errno,
+                Remedy = "Choose an images directory that can be written to (-D).",
+            };
+        }
+
+        using var file = new OwnedFd(opened.Value);
         try
         {
-            Touch(memory);
+            return Measure(file, directory, sampleBytes);
+        }
+        catch (CheckpointException full) when (full.Code == ErrorCode.NoSpace)
+        {
+            return null;
+        }
+    }
+
+    private static StoreSpeed Measure(OwnedFd file, string directory, ulong sampleBytes)
+    {
+        ulong memory = (ulong)Sys.Mmap(0, sampleBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0).OrThrow("mmap", "memory to measure with");
+        try
+        {
+            Touch(memory, sampleBytes);
             int own = Sys.GetPid();
             ProcDirectory proc = ProcDirectory.TryOpen(own)!;
             using var self = new DumpProcess(own, proc, proc.Stat()!) { IsEngine = true };
             using var copier = new PageCopier();
-            List<PageRun> all = [new PageRun(memory, memory + SampleBytes, 0, false)];
+            List<PageRun> all = [new PageRun(memory, memory + sampleBytes, 0, false)];
             var watch = new StopwatchLap();
             long copied = long.MaxValue; // the best: others may be at work, and the first time wakes everything up
             for (int i = 0; i < Samples; i++)
@@ -97,18 +137,18 @@ internal sealed record StoreSpeed(long BytesPerSecond, long DurableBytesPerSecon
             watch.Lap();
             Sys.Sync(file.Fd);
             long syncBase = watch.Lap();
-            return new StoreSpeed((long)(SampleBytes * 1e6 / copied), (long)(SampleBytes * 1e6 / Math.Max(1, durable - syncBase)), syncBase);
+            return new StoreSpeed((long)(sampleBytes * 1e6 / copied), (long)(sampleBytes * 1e6 / Math.Max(1, durable - syncBase)), syncBase);
         }
         finally
         {
-            Sys.Munmap(memory, SampleBytes);
+            Sys.Munmap(memory, sampleBytes);
         }
     }
 
     private static long Now() => (long)Sys.Clock(0 /* CLOCK_REALTIME */).Seconds;
 
-    private static unsafe void Touch(ulong memory)
+    private static unsafe void Touch(ulong memory, ulong sampleBytes)
     {
-        for (ulong at = 0; at < SampleBytes; at += PageSize) *(ulong*)(memory + at) = at;
+        for (ulong at = 0; at < sampleBytes; at += PageSize) *(ulong*)(memory + at) = at;
     }
 }

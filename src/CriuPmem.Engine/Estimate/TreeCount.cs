@@ -92,6 +92,16 @@ internal sealed class TreeCount
         {
             return; // ended meanwhile
         }
+        catch (CheckpointException unread) when (IsForbidden(process))
+        {
+            throw new CheckpointException(ErrorCode.NotPermitted, "its memory may not be looked at")
+            {
+                Pid = process.Pid,
+                ProcessName = process.Stat.Comm,
+                Errno = unread.Errno == Errno.None ? Errno.EACCES : unread.Errno,
+                Remedy = "Run it as root, or as the user to whom the whole tree belongs.",
+            };
+        }
 
         PagePlan plan = planner.Plan(process, earlier: null, protect: false, running: true);
         Mappings += process.Mappings.Count;
@@ -104,6 +114,14 @@ internal sealed class TreeCount
             string link = string.Create(CultureInfo.InvariantCulture, $"map_files/{vma.Start:x}-{vma.End:x}");
             AddFile(process.Proc, link, ghostLimitBytes: 0);
         }
+    }
+
+    private static bool IsForbidden(DumpProcess process)
+    {
+        SysResult opened = Sys.OpenAt(process.Proc.Fd, "maps", O_RDONLY | O_CLOEXEC);
+        if (opened.Failed) return opened.Errno is Errno.EACCES or Errno.EPERM;
+        Sys.Close(opened.Value);
+        return false;
     }
 
     private void AddDescriptors(ProcDirectory proc, long ghostLimitBytes)

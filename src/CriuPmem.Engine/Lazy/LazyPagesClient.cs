@@ -44,13 +44,20 @@ internal sealed class LazyPagesClient : IDisposable
         if (Sys.Send(_socket.Fd, BitConverter.GetBytes(LazyPagesSocket.Finished), 0) is { Failed: true } failed) throw Ended(failed.Errno);
     }
 
+    /// <summary>What is said when the daemon has ended; null when it is there. The tree's processes are gone by now.</summary>
+    public CheckpointException? WhenEnded()
+    {
+        const int patienceMs = 2000; // its guardian, which has the connection too, waits for the end of those processes first
+        return (Sys.Poll(_socket.Fd, POLLRDHUP, patienceMs) & (POLLRDHUP | POLLHUP | POLLERR)) == 0 ? null : Ended(Errno.None);
+    }
+
     /// <inheritdoc />
     public void Dispose() => _socket.Dispose();
 
-    private static CheckpointException Ended(Errno errno) => new(ErrorCode.ConnectionLost, "the lazy-pages daemon ended while the tree was restored")
+    private static CheckpointException Ended(Errno errno) => new(ErrorCode.ConnectionLost, "the lazy-pages daemon ended while the tree was restored, and the tree with it: its memory could not be filled any more")
     {
         Object = LazyPagesSocket.Name,
         Errno = errno,
-        Remedy = "Its own message, and its log, tell why.",
+        Remedy = "Its own message, and its log, tell why; start it anew, if the memory is still to be had, and restore again.",
     };
 }

@@ -49,6 +49,13 @@ internal sealed class LazyPagesSource : IDisposable
         return [.. pages.Runs.Where(static run => (run.Flags & PageFlags.Lazy) != 0).Select(run => new PagerRun(run.Start, run.End, (ulong)IndexOf(pages.Files[run.File]), run.Offset))];
     }
 
+    /// <summary>Looks whether the pages can still be had.</summary>
+    /// <exception cref="CheckpointException">The machine where the tree was has ended the connection.</exception>
+    public void Require()
+    {
+        if (_server is { IsGone: true }) throw _server.Lost();
+    }
+
     /// <summary>All is filled.</summary>
     public void Finish() => _server?.Finish();
 

@@ -83,6 +83,10 @@ internal sealed class LazyRestore(RestoreContext context) : IDisposable
         _pager?.Release();
     }
 
+    /// <summary>Why a process of the tree ended: a lazy-pages daemon that ends takes the tree with it.</summary>
+    /// <param name="failure">What was seen of it.</param>
+    public CheckpointException Cause(CheckpointException failure) => _daemon?.WhenEnded() ?? failure;
+
     /// <inheritdoc />
     public void Dispose()
     {

@@ -107,9 +107,11 @@ internal sealed unsafe class Pager(IPagerSource source, IPagerControl? control, 
         {
             _guardian.MayEnd(false); // the child of a fork runs from the moment in which that is read
             SysResult read = Sys.UserfaultfdRead(space.Fd, out Sys.UserfaultfdMessage message);
-            if (!read.Failed) Act(space, message);
-            _guardian.MayEnd(!_hasUnknown);
+            bool forked = !read.Failed && message.Event == Sys.UFFD_EVENT_FORK;
+            if (!forked) _guardian.MayEnd(!_hasUnknown); // what follows may fail, and nobody is waited for then
             if (read.Failed) return;
+            Act(space, message);
+            if (forked) _guardian.MayEnd(!_hasUnknown);
         }
     }
 

@@ -27,6 +27,15 @@ internal sealed unsafe class PagerServer(ByteChannel channel) : IPagerSource, ID
         return PagerCopy.Copy(space, pages.Start, (ulong)_buffer, bytes, stopAtFilled, out done);
     }
 
+    /// <summary>The other side has ended the connection, or it is cut.</summary>
+    public bool IsGone => channel.IsEnded;
+
+    /// <summary>What is said of that while nobody has asked for a page yet.</summary>
+    public CheckpointException Lost() => new(ErrorCode.ConnectionLost, $"{channel.Peer} ended the connection before a restore came: the memory is not to be had any more")
+    {
+        Remedy = "A dump with --lazy-pages that is ended lets its program go on: begin with a new dump.",
+    };
+
     /// <summary>Lets the other side know that all has been fetched.</summary>
     public void Finish()
     {

@@ -89,7 +89,9 @@ internal sealed class PagesOutput(SnapshotWriter snapshot, DumpOptions options, 
         {
             Object = options.ImagesDirectory,
             Errno = opened.Errno,
-            Remedy = "Choose a directory on another file system, or give --no-live",
+            Remedy = opened.Errno is Errno.EROFS or Errno.EACCES or Errno.EPERM
+                ? "Choose an images directory that can be written to (-D)."
+                : "Choose a directory on another file system, or give --no-live.",
         };
     }
 

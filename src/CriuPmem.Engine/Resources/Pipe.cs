@@ -8,7 +8,7 @@ namespace CriuPmem.Engine.Resources;
 /// <summary>Pipes (pipe(7)): each open end is an open file; those with the same inode are one pipe, whose contents are apart.</summary>
 /// <remarks>
 /// An end whose other end nobody has stays so. If somebody outside the tree has it, the restored pipe needs a new
-/// partner: --inherit-fd 'fd[N]:pipe:[INODE]' gives it.
+/// partner: --inherit-fd 'fd[N]:pipe[INODE]' gives it.
 /// </remarks>
 internal sealed unsafe class Pipe : FileKind
 {
@@ -78,7 +78,7 @@ internal sealed unsafe class Pipe : FileKind
             using var end = new OwnedFd((int)source.Process.CopyOf(source.Fd).OrThrow("pidfd_getfd", what));
             if ((Sys.Poll(end.Fd, 0) & (POLLHUP | POLLERR)) != 0) continue;
             outside.Add(source.PipeId);
-            context.Log.Warn("files", $"{what}: its other end is outside the tree; restore needs --inherit-fd 'fd[N]:pipe:[{source.PipeId}]'");
+            context.Log.Warn("files", $"{what}: its other end is outside the tree; restore needs --inherit-fd 'fd[N]:pipe[{source.PipeId}]'");
         }
 
         if (outside.Count == 0) return;

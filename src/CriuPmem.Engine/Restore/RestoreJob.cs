@@ -29,6 +29,19 @@ public static class RestoreJob
         context.Lazy.Connect();
         context.Files.OpenInherited();
         Hook(options, "pre-restore", 0);
+        try
+        {
+            return Build(context, watch);
+        }
+        catch (CheckpointException failure) when (failure.Code is ErrorCode.Vanished or ErrorCode.RestoredDied)
+        {
+            throw context.Lazy.Cause(failure);
+        }
+    }
+
+    private static RestoreResult Build(RestoreContext context, StopwatchLap watch)
+    {
+        RestoreOptions options = context.Options;
         using var tree = new TreeBuilder(context);
         tree.Build();
         long forking = watch.Lap();

@@ -7,6 +7,8 @@ namespace CriuPmem.Engine.Restore;
 /// <summary>Turns checked images into the tree that is to be built, and refuses what cannot be.</summary>
 internal static class RestoreTree
 {
+    private const int LongMs = 20; // nobody asks for less
+
     /// <summary>Fills the context's processes.</summary>
     public static void Plan(RestoreContext context)
     {
@@ -35,7 +37,7 @@ internal static class RestoreTree
         FindEntangled(context);
         foreach (RestoreProcess process in context.Processes)
         {
-            foreach (RestoreThread thread in process.Threads) CheckFree(thread);
+            foreach (RestoreThread thread in process.Threads) CheckFree(thread, context.Log);
             CheckSession(context, process);
         }
     }
@@ -94,10 +96,11 @@ internal static class RestoreTree
         }
     }
 
-    private static void CheckFree(RestoreThread thread)
+    private static void CheckFree(RestoreThread thread, EngineLog log)
     {
         for (int waited = 0; ProcDirectory.Exists(thread.Tid); waited++)
         {
+            if (waited == LongMs) log.Info("restore", $"waiting for the number {thread.Tid}: {PidPatience.Describe(thread.Tid)}");
             if (!PidPatience.Wait(thread.Tid, waited)) throw PidPatience.InUse(thread.Tid);
         }
     }

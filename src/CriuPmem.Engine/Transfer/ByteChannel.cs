@@ -10,6 +10,9 @@ internal abstract class ByteChannel(string peer) : IDisposable
     /// <summary>A header has to be sent by itself: the peer, within TLS, waits on its socket for what it has decrypted already.</summary>
     public virtual bool SendsHeadersAlone => false;
 
+    /// <summary>True when the other side has ended the connection, also behind something that was not received yet.</summary>
+    public abstract bool IsEnded { get; }
+
     /// <summary>Receives what is there, at least one byte; 0 when the other side has ended the connection.</summary>
     /// <exception cref="CheckpointException">The connection is cut, or a signal asks to end.</exception>
     public abstract int ReceiveSome(Span<byte> buffer);

@@ -16,6 +16,6 @@ internal static class PageStores
         if (options.PageServer is not { } server) return new LocalPages(output);
         ByteChannel channel = Endpoint.Connect(server, "page server");
         options.Log.Info("page-server", $"pages go to {channel.Peer}");
-        return new ServerPages(channel, isContinued ? snapshot : null);
+        return new ServerPages(channel, isContinued ? snapshot : null, options.FinalState == FinalState.Running ? options.Log : null);
     }
 }

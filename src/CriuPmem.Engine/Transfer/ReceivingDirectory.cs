@@ -67,7 +67,7 @@ internal sealed class ReceivingDirectory : IDisposable
         SavedPages? earlier = null;
         using (ImageReader? image = _parent?.OpenIfPresent(target.Kind, target.Id))
         {
-            if (image is not null) earlier = _chain!.Resolve(target.Kind, target.Id, Pagemap.Read(image));
+            if (image is not null) earlier = _chain!.ResolveKept(0, target.Kind, target.Id, Pagemap.Read(image));
         }
 
         // Another session may have left pages of other processes here.

@@ -10,13 +10,17 @@ namespace CriuPmem.Engine.Transfer;
 /// <remarks>If the connection ends before <see cref="Finish"/>, the server throws away what it got.</remarks>
 /// <param name="channel">The connection; it is closed with the store.</param>
 /// <param name="notes">The rest of the images, in which it is noted what was sent; null when nobody will ask.</param>
-internal sealed unsafe class ServerPages(ByteChannel channel, SnapshotWriter? notes) : IPageStore
+/// <param name="log">Where it tells that a tree that goes on waits long for that; null when it does not go on.</param>
+internal sealed unsafe class ServerPages(ByteChannel channel, SnapshotWriter? notes, EngineLog? log) : IPageStore
 {
+    private const long MuchBytes = 256 << 20;
+
     private const int BufferBytes = 1 << 20, PieceBytes = BufferedWay.BufferBytes;
 
     private readonly CopyWorker _worker = new();
     private readonly byte* _buffer = (byte*)NativeMemory.AlignedAlloc(BufferBytes, 4096);
     private int _used;
+    private long _waitedForBytes;
 
     /// <inheritdoc />
     public bool Continues(int pid, SavedPages earlier)
@@ -33,6 +37,7 @@ internal sealed unsafe class ServerPages(ByteChannel channel, SnapshotWriter? no
     /// <inheritdoc />
     public long Save(DumpProcess process, PagePlan plan, bool running)
     {
+        if (!running) TellOfWaiting(plan.Runs.Sum(static run => (run.Flags & (uint)PageFlags.Present) != 0 ? (long)run.LengthBytes : 0));
         if (notes is not null) SentPagemap.Write(notes, process.Pid, plan);
         using OwnedFd memory = PageCopier.OpenMemory(process, running, plan.Runs.Exists(run => run.Carefully));
         var job = new CopyJob(process, [], memory.Fd, running ? CopySource.RunningProcess : CopySource.Process, -1, "");
@@ -58,6 +63,14 @@ internal sealed unsafe class ServerPages(ByteChannel channel, SnapshotWriter? no
         channel.Dispose();
         _worker.Dispose();
         NativeMemory.AlignedFree(_buffer);
+    }
+
+    private void TellOfWaiting(long bytes)
+    {
+        bool told = _waitedForBytes > MuchBytes;
+        _waitedForBytes += bytes;
+        if (told || _waitedForBytes <= MuchBytes) return;
+        log?.Warn("page-server", $"more than {MuchBytes >> 20} MiB are sent while the tree stands still; pre-dump --page-server sends them ahead, while it runs, and dump --prev-images-dir then only what was written since");
     }
 
     private long Send(PageTarget target, List<PageRun> runs, CopyJob job)

@@ -10,6 +10,9 @@ internal sealed class SocketChannel(int socket, string peer) : ByteChannel(peer)
     private int _socket = socket;
 
     /// <inheritdoc />
+    public override bool IsEnded => (Sys.Poll(_socket, POLLRDHUP, 0) & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+
+    /// <inheritdoc />
     public override int ReceiveSome(Span<byte> buffer)
     {
         while (true)

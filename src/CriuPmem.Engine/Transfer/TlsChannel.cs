@@ -39,7 +39,7 @@ internal sealed class TlsChannel : ByteChannel
             inner.Dispose();
             throw new CheckpointException(ErrorCode.NotSecure, $"no secure connection to {inner.Peer}: {trust.Complaint ?? (failed.InnerException ?? failed).Message}")
             {
-                Remedy = "Both sides need --tls and certificates of one authority (--tls-cert, --tls-key, --tls-cacert); the other side's message may say more.",
+                Remedy = trust.NameRemedy ?? "Both sides need --tls and certificates of one authority (--tls-cert, --tls-key, --tls-cacert); the other side's message may say more.",
             };
         }
         catch
@@ -49,6 +49,9 @@ internal sealed class TlsChannel : ByteChannel
             throw;
         }
     }
+
+    /// <inheritdoc />
+    public override bool IsEnded => _inner.IsEnded;
 
     /// <inheritdoc />
     public override int ReceiveSome(Span<byte> buffer)

@@ -41,6 +41,9 @@ internal sealed class TlsTrust
     /// <summary>Why the other side's certificate was not accepted; null when it was, or none came.</summary>
     public string? Complaint { get; private set; }
 
+    /// <summary>What can be done when nothing but the name in the certificate was wrong; null else.</summary>
+    public string? NameRemedy { get; private set; }
+
     /// <summary>Whether a certificate of the other side is good.</summary>
     /// <param name="shown">What it showed; null for nothing.</param>
     /// <param name="name">The name that it must have; null when it has none to have.</param>
@@ -65,7 +68,12 @@ internal sealed class TlsTrust
 
         if (!chain.Build(certificate)) return $"its certificate ({certificate.Subject}) is not trusted: {chain.ChainStatus[0].StatusInformation.Trim()}";
         if (IsRevoked(certificate)) return $"its certificate ({certificate.Subject}) is revoked";
-        if (name is not null && _options.VerifyName && !certificate.MatchesHostname(name)) return $"its certificate ({certificate.Subject}) is not that of {name}";
+        if (name is not null && _options.VerifyName && !certificate.MatchesHostname(name))
+        {
+            NameRemedy = "Give --address as it stands in the certificate; or --tls-no-cn-verify, if any certificate of the authority will do.";
+            return $"its certificate ({certificate.Subject}) is not that of {name}";
+        }
+
         return null;
     }
 

@@ -23,6 +23,49 @@ public sealed class MessageTests
     }
 
     [Fact]
+    public void ActionScript_ThatIsNotThere_IsSaid()
+    {
+        using var live = new LiveWorkload(Workload.Named("mem_brk"));
+        string line = EngineRun.Refuses(["dump", "-t", $"{live.Pid}", "-D", live.NewImages("images"), "--action-script", "/nowhere/x.sh"], "CP1005", "/nowhere/x.sh", "cannot be executed", "No such file", "Look at its path");
+        Assert.DoesNotContain("said no", line, StringComparison.Ordinal);
+        live.Check("after a script that is not there");
+        live.Stop();
+    }
+
+    [Theory]
+    [InlineData("zstd", "--compress=zstd")]
+    [InlineData("lz4:9", "-c=lz4:9")]
+    [InlineData("4", "-v4")]
+    public void ValueWithoutItsOption_IsHelped(string word, string help) => EngineRun.Refuses(["dump", "-t", "4194303", "-c", word], "CP1006", help);
+
+    /// <summary>What does not work is no way out of an abbreviation that could be several.</summary>
+    [Fact]
+    public void AmbiguousOption_OffersWhatWorks()
+    {
+        string line = EngineRun.Refuses(["dump", "-t", "4194303", "--tcp"], "CP1006", "--tcp-close", "several options");
+        Assert.DoesNotContain("--tcp-established", line, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Restore_UnderATracer_SaysSo()
+    {
+        using var live = new LiveWorkload(Workload.Named("mem_brk"));
+        string images = live.NewImages("images");
+        List<int> before = live.LastingProcesses();
+        live.Dump(Engine.Ours, images);
+        ProcessTable.WaitGone(before, TimeSpan.FromSeconds(10), "dump");
+        if (!File.Exists("/usr/bin/strace")) Assert.Skip("not here: strace is not installed");
+        Command traced = Command.Run("/usr/bin/strace", ["-f", "-o", "/dev/null", Engine.Ours.Program, "restore", "-d", "-D", images], Engine.Limit);
+        Assert.Equal(1, traced.ExitCode);
+        Assert.Contains("[CP1405]", traced.Output, StringComparison.Ordinal);
+        Assert.Contains("strace -f", traced.Output, StringComparison.Ordinal);
+        live.ExpectGone("after a restore under a tracer");
+        live.Restore(Engine.Ours, images);
+        live.Check("without one");
+        live.Stop();
+    }
+
+    [Fact]
     public void Dump_TreeWithTheEngine_IsRefused()
     {
         using var live = new LiveWorkload(Workload.Named("mem_brk"));

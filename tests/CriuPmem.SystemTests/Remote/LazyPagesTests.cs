@@ -138,6 +138,59 @@ public sealed class LazyPagesTests
         Assert.False(File.Exists(Path.Combine(images, "lazy-pages.socket")), "the daemon left its socket behind");
     }
 
+    /// <summary>A source that goes before anybody has asked for a page is missed at once, not when a restore comes.</summary>
+    [Fact]
+    public void SourceThatEnds_EndsTheDaemonThatWaits()
+    {
+        using var live = new LiveWorkload(Workload.Named("mem_anon"));
+        string images = live.NewImages("images");
+        int port = Machine.FreePort();
+        using Server dump = Server.AtPort(Engine.Ours, "dump", images, port, "-t", $"{live.Pid}", "--lazy-pages");
+        string rest = CopyOf(live, images);
+        using Server daemon = Daemon(Engine.Ours, rest, "--page-server", "--address", "127.0.0.1", "--port", $"{port}");
+        LazyPager.Signal("INT", dump.Pid);
+        Assert.Equal(128 + 2, dump.ExitCode);
+        Assert.Equal(1, daemon.ExitCode);
+        string line = daemon.LastLine;
+        Assert.Contains("[CP1501]", line, StringComparison.Ordinal);
+        Assert.Contains("before a restore came", line, StringComparison.Ordinal);
+        Assert.False(File.Exists(Path.Combine(rest, "lazy-pages.socket")), "the daemon left its socket behind");
+        live.Check("after its dump was interrupted");
+        live.Stop();
+    }
+
+    /// <summary>A daemon that cannot fill takes the tree with it; the restore says so, and no guardian is left.</summary>
+    [Fact]
+    public void DaemonThatLosesItsSource_IsToldByTheRestore_AndItsGuardianEnds()
+    {
+        using var live = new LiveWorkload(Workload.Named("mem_anon"));
+        string images = live.NewImages("images");
+        int port = Machine.FreePort();
+        using Server dump = Server.AtPort(Engine.Ours, "dump", images, port, "-t", $"{live.Pid}", "--lazy-pages");
+        string rest = CopyOf(live, images);
+        using Server daemon = Daemon(Engine.Ours, rest, "--page-server", "--address", "127.0.0.1", "--port", $"{port}");
+        LazyPager.Signal("STOP", daemon.Pid); // it learns of it when the restore is in its hands
+        LazyPager.Signal("INT", dump.Pid);
+        Assert.Equal(128 + 2, dump.ExitCode);
+        List<int> tree = live.Processes();
+        foreach (int pid in tree) LazyPager.Signal("KILL", pid);
+        ProcessTable.WaitGone(tree, TimeSpan.FromSeconds(10), "it was killed");
+        string log = Path.Combine(rest, "restore.log");
+        var waker = new Thread(() =>
+        {
+            SpinWait.SpinUntil(() => File.Exists(log) && File.ReadAllText(log).Contains("left to the lazy-pages daemon", StringComparison.Ordinal), Engine.Limit);
+            LazyPager.Signal("CONT", daemon.Pid);
+        });
+        waker.Start();
+        string line = EngineRun.Refuses(["restore", "-d", "-D", rest, "--lazy-pages", "-v4", "-o", log], "CP1501", "lazy-pages daemon ended", "its memory could not be filled");
+        waker.Join();
+        Assert.DoesNotContain("signal 9", line, StringComparison.Ordinal);
+        Assert.Equal(1, daemon.ExitCode);
+        Assert.Contains("[CP1501]", daemon.LastLine, StringComparison.Ordinal);
+        live.ExpectGone("after a restore that lost its daemon");
+        LazyPager.WaitGone(rest);
+    }
+
     /// <summary>A dump whose memory cannot be fetched is none: the program goes on, and the images are gone.</summary>
     [Theory]
     [InlineData(null, "CP1501")]
@@ -182,6 +235,13 @@ public sealed class LazyPagesTests
     private static void WaitQuiet(LiveTree live) => SpinWait.SpinUntil(
         () => live.Processes().TrueForAll(pid => !ProcessTable.Describe(pid).Contains("R (running)", StringComparison.Ordinal)),
         TimeSpan.FromSeconds(5));
+
+    private static string CopyOf(LiveTree live, string images)
+    {
+        string rest = live.NewImages("rest");
+        Command.Run("/bin/cp", ["-a", images + "/.", rest], Engine.Limit);
+        return rest;
+    }
 
     private static Server Daemon(Engine engine, string images, params string[] options) =>
         Server.WithFile(engine, "lazy-pages", images, Path.Combine(images, "lazy-pages.socket"), options);

@@ -18,6 +18,47 @@ public sealed class PageServerFailureTests
     }
 
     [Fact]
+    public void TwoServers_OfOneDirectory_AreRefused()
+    {
+        using var live = new LiveWorkload(Program);
+        string received = live.NewImages("received");
+        using Server server = Server.AtPort(Engine.Ours, "page-server", received, Machine.FreePort());
+        EngineRun.Refuses(["page-server", "-D", received, "--address", "127.0.0.1"], "CP1305", "another page server", received);
+        server.Kill();
+        using Server next = Server.AtPort(Engine.Ours, "page-server", received, Machine.FreePort());
+        live.Stop();
+    }
+
+    [Fact]
+    public void ServerWithoutPort_PrintsTheOneItGot()
+    {
+        using var live = new LiveWorkload(Program);
+        string script = $"{Engine.Ours.Program} page-server -D {live.NewImages("received")} --address 127.0.0.1 >{live.Home}/port & server=$!; "
+            + $"while ! [ -s {live.Home}/port ]; do sleep 0.02; done; cat {live.Home}/port; kill $server; wait $server";
+        Command command = Command.Run("/bin/sh", ["-c", script], Engine.Limit);
+        Assert.Matches(@"(?m)^listening at port [1-9]\d+$", command.Output);
+        live.Stop();
+    }
+
+    /// <summary>The tree stands still for as long as it is sent, which nobody expects of -R.</summary>
+    [Theory]
+    [InlineData(300, true)]
+    [InlineData(30, false)]
+    public void RunningTree_ThatWaitsForMuch_IsWarnedOf(int mebibytes, bool warned)
+    {
+        using var live = new PythonProgram($"much = b'x' * ({mebibytes} << 20)");
+        string received = live.NewImages("received");
+        int port = Machine.FreePort();
+        using Server server = Server.AtPort(Engine.Ours, "page-server", received, port);
+        Command dump = EngineRun.Run("dump", "-R", "-t", $"{live.Pid}", "-D", live.NewImages("images"), "--page-server", "--address", "127.0.0.1", "--port", $"{port}");
+        Assert.True(dump.ExitCode == 0, dump.Output);
+        Assert.Equal(warned, dump.Output.Contains("while the tree stands still", StringComparison.Ordinal));
+        server.ExpectSuccess();
+        live.Check("after it was sent");
+        live.Stop();
+    }
+
+    [Fact]
     public void Dump_UnknownHost_Refuses()
     {
         using var live = new LiveWorkload(Program);

@@ -9,6 +9,8 @@ internal sealed class MemoryChannel(byte[] input, Random random) : ByteChannel("
 
     public MemoryStream Output { get; } = new();
 
+    public override bool IsEnded => _at == input.Length;
+
     public override int ReceiveSome(Span<byte> buffer)
     {
         int length = Math.Min(Math.Min(buffer.Length, input.Length - _at), random.Next(1, 6000));

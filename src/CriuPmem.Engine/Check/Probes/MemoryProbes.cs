@@ -140,7 +140,11 @@ internal sealed unsafe class MapFiles : FeatureProbe
         byte* target = stackalloc byte[256];
         fixed (byte* path = LinuxText.EncodeZ("/proc/self/map_files/" + line.Split(' ')[0]))
         {
-            return Missing(Syscall.Invoke(SyscallNumber.readlinkat, -100, (long)path, (long)target, 256), "readlink of /proc/self/map_files");
+            SysResult read = Syscall.Invoke(SyscallNumber.readlinkat, -100, (long)path, (long)target, 256);
+            return read.Errno is Errno.EPERM or Errno.EACCES
+                ? $"readlink of /proc/self/map_files failed: {read.Errno.Describe()}; it takes CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE of the machine itself, not of a container's user namespace. "
+                    + "Programs that map files cannot be dumped without it, and those that share memory without a file not restored; others can"
+                : Missing(read, "readlink of /proc/self/map_files");
         }
     }
 }

@@ -46,7 +46,7 @@ public sealed class PageServerFailureTests
     [InlineData(30, false)]
     public void RunningTree_ThatWaitsForMuch_IsWarnedOf(int mebibytes, bool warned)
     {
-        using var live = new PythonProgram($"much = b'x' * ({mebibytes} << 20)");
+        using var live = new LiveWorkload(new Workload("mem_hot", $"{mebibytes}"));
         string received = live.NewImages("received");
         int port = Machine.FreePort();
         using Server server = Server.AtPort(Engine.Ours, "page-server", received, port);

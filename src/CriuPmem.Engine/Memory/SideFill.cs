@@ -116,7 +116,13 @@ internal sealed unsafe class SideFill : IDisposable
         SysResult written = piece.From + piece.LengthBytes > _files[piece.File].LengthBytes
             ? default
             : Syscall.Invoke(SyscallNumber.process_vm_writev, _process.Pid, (long)local, 1, (long)remote, piece.Vectors.Count / 2);
-        if ((ulong)written.Raw == piece.LengthBytes) return;
+        if ((ulong)written.Raw == piece.LengthBytes)
+        {
+            // Pages of the file that stay mapped would count as the engine's memory.
+            Syscall.Invoke(SyscallNumber.madvise, (long)(_files[piece.File].Map + piece.From), (long)piece.LengthBytes, MADV_DONTNEED);
+            return;
+        }
+
         bool isCut = !Sys.Stat(_files[piece.File].File.Fd, out FileStat now).Failed && (ulong)now.st_size < piece.From + piece.LengthBytes;
         if (isCut)
         {

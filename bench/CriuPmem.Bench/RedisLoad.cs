@@ -75,7 +75,8 @@ internal static class RedisLoad
     }
 
     private static Process Benchmark(string count) => Process.Start(new ProcessStartInfo(
-        "redis-benchmark", $"-p {Port} -q -t set,get -c 20 -d 100 -r 100000 {count}") { RedirectStandardOutput = true })!;
+        "redis-benchmark", $"-p {Port} -q -t set,get -c 20 -d 100 -r 100000 {count}")
+    { RedirectStandardOutput = true })!;
 
     private static long Calls()
     {

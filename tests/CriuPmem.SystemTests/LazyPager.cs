@@ -6,6 +6,9 @@ namespace CriuPmem.SystemTests;
 /// <summary>The processes that a restore with --lazy leaves behind until all memory is there.</summary>
 internal static class LazyPager
 {
+    /// <summary>Workloads that see that memory is still missing: a flag of mappings (um), a process that stops when its first page is there.</summary>
+    public static IReadOnlyList<string> Seeing { get; } = ["mem_mlock_madv", "tree_shapes"];
+
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
 
     /// <summary>Waits until a lazy restore from this directory has brought back everything.</summary>

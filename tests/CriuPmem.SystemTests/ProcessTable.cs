@@ -15,9 +15,9 @@ internal static class ProcessTable
         return [.. All().Where(pid => Environment(pid).AsSpan().IndexOf(wanted) >= 0)];
     }
 
-    /// <summary>Pids of the processes of a session; some programs overwrite their environment with their title.</summary>
+    /// <summary>Pids of the processes of a session that have not ended; some programs overwrite their environment with their title.</summary>
     public static List<int> InSession(int session) =>
-        [.. All().Where(pid => Stat(pid) is { Length: > 3 } fields && fields[3] == session.ToString())];
+        [.. All().Where(pid => Stat(pid) is { Length: > 3 } fields && fields[0] is not ("Z" or "X") && fields[3] == session.ToString())];
 
     public static bool Exists(int pid) => Directory.Exists($"/proc/{pid}");
 

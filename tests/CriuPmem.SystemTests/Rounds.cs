@@ -36,6 +36,8 @@ internal static class Rounds
             Crit.DecodeAll(images);
         live.Restore(direction.Restores, images, direction.Lazy ? ["--lazy"] : []);
         Assert.Equal(before, live.LastingProcesses());
+        if (direction.Lazy && LazyPager.Seeing.Contains(live.Name))
+            LazyPager.WaitDone(images);
         live.Check($"after restore {round}");
         if (direction.Lazy)
             LazyPager.WaitDone(images);

@@ -20,8 +20,16 @@ static size_t count_mappings(void) {
     static char text[1 << 20];
     size_t count = 0;
     read_text("/proc/self/maps", text, sizeof text);
-    for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n"))
-        count += strstr(line, " rwxp ") == NULL;
+    unsigned long start, end, last_end = 0;
+    char rights[8], last_rights[8] = "";
+    for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+        if (sscanf(line, "%lx-%lx %7s", &start, &end, rights) != 3 || strcmp(rights, "rwxp") == 0)
+            continue;
+        // Neighbours of one kind are one or several, as they were made.
+        count += start != last_end || strcmp(rights, last_rights) != 0;
+        last_end = end;
+        strcpy(last_rights, rights);
+    }
     return count;
 }
 

@@ -9,9 +9,6 @@ public sealed class LazyPagesTests
     // Not mem_cow_fork: a daemon fills every process by itself, so that none shares pages with its parent any more.
     private static readonly string[] s_workloads = ["mem_anon", "mem_brk", "mem_thp", "mem_mlock_madv", "mem_file_private", "tree_shapes", "threads_basic"];
 
-    // What shows that memory is still missing: a flag of mappings (um), a process that stops when its first page is there.
-    private static readonly string[] s_seeing = ["mem_mlock_madv", "tree_shapes"];
-
     /// <summary>Who dumps, whose daemon fills, who restores.</summary>
     public static TheoryData<string, string> LocalWays()
     {
@@ -42,7 +39,7 @@ public sealed class LazyPagesTests
         ProcessTable.WaitGone(before, TimeSpan.FromSeconds(10), $"{dumps.Name} dump");
         using Server daemon = Daemon(fills, images);
         live.Restore(restores, images, "--lazy-pages");
-        if (!s_seeing.Contains(workload))
+        if (!LazyPager.Seeing.Contains(workload))
             live.Check("after the restore");
         daemon.ExpectSuccess();
         WaitQuiet(live);

@@ -66,9 +66,7 @@ internal abstract class LiveTree : IDisposable
     }
 
     /// <summary>The pids of all its live processes.</summary>
-    /// <remarks>By its mark, and by its session: the mark lies in memory, and cannot be read while a lazy restore has not filled that.</remarks>
-    public virtual List<int> Processes() =>
-        [.. ProcessTable.Marked(Home).Union(Pid > 0 ? ProcessTable.InSession(Pid) : []).Order()];
+    public virtual List<int> Processes() => ProcessTable.Marked(Home);
 
     /// <summary>Those of its processes that neither come nor go by themselves.</summary>
     public virtual List<int> LastingProcesses() => Processes();

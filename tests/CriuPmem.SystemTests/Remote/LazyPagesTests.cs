@@ -114,7 +114,7 @@ public sealed class LazyPagesTests
         using Server daemon = Daemon(Engine.Ours, images);
         live.Restore(Engine.Ours, images, "--lazy-pages", "--action-script", EngineRun.Script(live, "post-restore", $"kill -STOP {daemon.Pid}"));
         File.WriteAllText(Path.Combine(live.Home, "check.1"), ""); // it looks at all its pages, and waits for the first that is missing
-        List<int> tree = live.Processes();
+        List<int> tree = ProcessTable.InSession(live.Pid); // their mark lies in memory that is missing
         Assert.Contains(live.Pid, tree);
         LazyPager.Signal("KILL", daemon.Pid);
         ProcessTable.WaitGone(tree, TimeSpan.FromSeconds(10), "the daemon was killed");
@@ -230,7 +230,7 @@ public sealed class LazyPagesTests
 
     /// <summary>Waits until who was let go with a stop before him has come to it: he needs a page for that, and a CPU.</summary>
     private static void WaitQuiet(LiveTree live) => SpinWait.SpinUntil(
-        () => live.Processes().TrueForAll(pid => !ProcessTable.Describe(pid).Contains("R (running)", StringComparison.Ordinal)),
+        () => ProcessTable.InSession(live.Pid).TrueForAll(pid => !ProcessTable.Describe(pid).Contains("R (running)", StringComparison.Ordinal)),
         TimeSpan.FromSeconds(5));
 
     private static string CopyOf(LiveTree live, string images)

@@ -61,6 +61,7 @@ internal abstract class LiveTree : IDisposable
         List<int> tree = Processes();
         RequestStop();
         ProcessTable.WaitGone(tree, Patience, $"{Name} was told to stop");
+        SpinWait.SpinUntil(() => Processes().Count == 0, TimeSpan.FromSeconds(3)); // a child that was born meanwhile
         ExpectGone("after the end");
         _failed = false;
     }

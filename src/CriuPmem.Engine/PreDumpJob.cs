@@ -55,7 +55,7 @@ public static class PreDumpJob
             CheckAlive(tree.Root);
             Interruption.Check();
             tracking = TrackingHolder.Start(tree, owners);
-            snapshot.Commit(TreeWriter.Inventory(new SharedObjects().EngineIds, tracking, options.Compression is not null || earlier is { IsCompressed: true }), options.Sync);
+            snapshot.Commit(TreeWriter.Inventory(new SharedObjects().EngineIds, tracking, options.Compression is not null, earlier), options.Sync);
             Interruption.Hold();
             snapshot.Keep()();
             if (options.AutoDedup) DedupJob.TryFreeEarlier(options.ImagesDirectoryFd, options.ImagesDirectory, options.Log);

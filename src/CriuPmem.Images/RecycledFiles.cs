@@ -29,7 +29,7 @@ internal sealed class RecycledFiles(int directoryFd)
         int fits = files.FindIndex(file => file.LengthBytes >= lengthBytes);
         if (files.Count == 0) return -1;
         string chosen = files[fits < 0 ? files.Count - 1 : fits].Name;
-        SysResult opened = ImageFileCalls.OpenToWrite(directory.Fd, chosen, truncate: false, readable: true);
+        SysResult opened = ImageFileCalls.OpenToWrite(directory.Fd, chosen, truncate: false, readable: true); // a new one if it has another name, too
         if (opened.Failed) return -1;
         bool isAlone = !Sys.Fcntl(opened.Value, F_SETLEASE, (int)F_WRLCK).Failed;
         if (isAlone) Sys.Fcntl(opened.Value, F_SETLEASE, (int)F_UNLCK);

@@ -36,6 +36,7 @@ internal sealed class SnapshotChain : IDisposable
                     throw parent.Damaged("parent", "the chain of parents leads in a circle, or is longer than any can be");
                 }
 
+                CheckIsTheOne(_layers[^1], parent);
                 _layers.Add(parent);
             }
         }
@@ -44,6 +45,19 @@ internal sealed class SnapshotChain : IDisposable
             Dispose();
             throw;
         }
+    }
+
+    /// <summary>A snapshot leads to the one that it continues by the name of a directory, in which another may lie by now.</summary>
+    private static void CheckIsTheOne(SnapshotReader later, SnapshotReader parent)
+    {
+        if (later.LengthOf(ImageKind.Inventory) < 0 || parent.LengthOf(ImageKind.Inventory) < 0) return;
+        string wanted = later.ReadSingle<InventoryEntry>(ImageKind.Inventory).ParentRunId, found = parent.ReadSingle<InventoryEntry>(ImageKind.Inventory).DumpCriuRunId;
+        if (wanted.Length == 0 || wanted == found) return; // the peer does not say
+        throw new CheckpointException(ErrorCode.ImageMissing, "the snapshot that this one continues was replaced by another: its memory would be put together from two moments")
+        {
+            Object = parent.DirectoryName,
+            Remedy = "Restore another snapshot, or bring back the one that was there when this was made.",
+        };
     }
 
     /// <summary>The snapshots, the newest first.</summary>

@@ -238,6 +238,7 @@ internal sealed class SnapshotSwap
         }
 
         SysResult opened = Sys.OpenAt(directoryFd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+        if (opened.Errno is Errno.ENOTDIR or Errno.ELOOP) ImageFileCalls.Unlink(directoryFd, name); // of somebody else's making
         if (opened.Failed) return;
         var names = new List<string>();
         Sys.ForEachEntry(opened.Value, names.Add);

@@ -31,20 +31,41 @@ internal static unsafe class ImageFileCalls
     public static SysResult OpenDirectory(int directoryFd, string name) => Sys.OpenAt(directoryFd, name, O_RDONLY | O_DIRECTORY);
 
     /// <summary>Creates or empties a regular file for writing, mode 0600; refuses to follow a symbolic link (open(2)).</summary>
-    /// <remarks>Never waits, as for the reader of a FIFO; EINVAL or ENXIO when the name is that of no regular file.</remarks>
+    /// <remarks>
+    /// Never waits, as for the reader of a FIFO; EINVAL or ENXIO when the name is that of no regular file. A file that is not ours alone,
+    /// by its owner or by another name that it has (a backup of hard links), is not written: a new one takes its place.
+    /// </remarks>
     /// <param name="directoryFd">The directory.</param>
     /// <param name="name">A plain file name.</param>
     /// <param name="truncate">False keeps what the file holds, so that its blocks can be used again.</param>
     /// <param name="readable">True for O_RDWR instead of O_WRONLY.</param>
     public static SysResult OpenToWrite(int directoryFd, string name, bool truncate, bool readable)
     {
-        SysResult opened = Open(directoryFd, name, CloseOnExec | NoFollow | NonBlocking | 0x40 | (readable ? 2L : 1L), 0x180);
+        const long create = 0x40, exclusive = 0x80;
+        long flags = CloseOnExec | NoFollow | NonBlocking | create | (readable ? 2L : 1L);
+        SysResult opened = Open(directoryFd, name, flags | exclusive, 0x180);
+        if (opened.Errno == Errno.EEXIST) opened = Open(directoryFd, name, flags & ~create, 0x180);
+        else if (!opened.Failed) return opened;
         if (opened.Failed) return opened;
+        if (!IsOursAlone(opened.Value))
+        {
+            Close(opened.Value);
+            SysResult removed = Unlink(directoryFd, name);
+            return removed.Failed ? removed : Open(directoryFd, name, flags | exclusive, 0x180);
+        }
+
         SysResult length = RegularFileLength(opened.Value);
         if (!length.Failed && truncate && length.Raw > 0) length = Sys.Truncate(opened.Value, 0);
         if (!length.Failed) return opened;
         Close(opened.Value);
         return length;
+    }
+
+    /// <summary>Whether a file is this user's, has one name, and nobody else may read or write it; no regular file is left to other checks.</summary>
+    public static bool IsOursAlone(int fd)
+    {
+        if (Sys.Stat(fd, out FileStat stat).Failed || stat.Type != Constants.S_IFREG) return true;
+        return stat.st_uid == (uint)Syscall.Invoke(SyscallNumber.geteuid).Value && stat.st_nlink == 1 && (stat.st_mode & 0x3F /* 077 */) == 0;
     }
 
     /// <summary>read(2) until the buffer is full, the file ends, or an error; returns the bytes read.</summary>

@@ -56,7 +56,7 @@ public static class DumpJob
             store.Finish();
             writer.Write();
             if (options.TrackMemory && options.FinalState != FinalState.Killed) tracking = TrackingHolder.TryStart(tree, [.. tree.MemoryOwners.Where(process => process.Tracker is not null)]);
-            snapshot.Commit(writer.Inventory(tracking, earlier is { IsCompressed: true }), options.Sync);
+            snapshot.Commit(writer.Inventory(tracking, earlier), options.Sync);
             SnapshotSender? stream = Send(options);
             long frozen = observed + copied + released + (runsOn ? 0 : watch.Lap());
             options.Log.Info("dump", $"frozen for {frozen} us: observed in {observed} us, memory copied in {copied} us; freezing took {freezing} us");

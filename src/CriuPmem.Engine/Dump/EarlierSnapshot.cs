@@ -19,11 +19,15 @@ internal sealed class EarlierSnapshot : IDisposable
         _chain = new SnapshotChain(_reader);
         var inventory = _reader.ReadSingle<InventoryEntry>(ImageKind.Inventory);
         Tracking = inventory.Tracking;
+        RunId = inventory.DumpCriuRunId;
         IsCompressed = inventory.ImgVersion == CompressedPagesFormat.InventoryVersion;
     }
 
     /// <summary>Its pages are compressed, or those of one that it continues.</summary>
     public bool IsCompressed { get; }
+
+    /// <summary>What tells it from every other snapshot; empty when it does not say.</summary>
+    public string RunId { get; }
 
     /// <summary>Who holds the trackers; null when nobody does.</summary>
     public TrackingEntry? Tracking { get; }

@@ -102,18 +102,20 @@ internal sealed class TreeWriter(DumpContext context, IMemorySaver saver)
 
     /// <summary>The inventory, which makes the set complete.</summary>
     /// <param name="tracking">Who goes on tracking memory for the next snapshot; null for nobody.</param>
-    /// <param name="continuesCompressed">It continues a snapshot whose pages are compressed.</param>
-    public InventoryEntry Inventory(TrackingEntry? tracking, bool continuesCompressed) =>
-        Inventory(_objects.EngineIds, tracking, context.Options.Compression is not null || continuesCompressed);
+    /// <param name="earlier">The snapshot that it continues; null for none.</param>
+    public InventoryEntry Inventory(TrackingEntry? tracking, EarlierSnapshot? earlier) =>
+        Inventory(_objects.EngineIds, tracking, context.Options.Compression is not null, earlier);
 
     /// <summary>The inventory of a snapshot of any kind.</summary>
     /// <param name="engineIds">The engine's own objects: what equals them lies outside any container.</param>
     /// <param name="tracking">As above.</param>
-    /// <param name="compressed">Pages are compressed, here or in a snapshot that this one continues: other engines refuse it by the version.</param>
-    public static InventoryEntry Inventory(TaskKobjIdsEntry engineIds, TrackingEntry? tracking, bool compressed) => new()
+    /// <param name="compressed">Pages are compressed; where they are, here or in a snapshot that this one continues, other engines refuse it by the version.</param>
+    /// <param name="earlier">As above.</param>
+    public static InventoryEntry Inventory(TaskKobjIdsEntry engineIds, TrackingEntry? tracking, bool compressed, EarlierSnapshot? earlier) => new()
     {
         Tracking = tracking,
-        ImgVersion = compressed ? CompressedPagesFormat.InventoryVersion : 2,
+        ParentRunId = earlier?.RunId ?? "",
+        ImgVersion = compressed || earlier is { IsCompressed: true } ? CompressedPagesFormat.InventoryVersion : 2,
         FdinfoPerId = true,
         RootIds = engineIds,
         NsPerId = true,

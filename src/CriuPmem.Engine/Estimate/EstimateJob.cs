@@ -13,7 +13,7 @@ public static class EstimateJob
         StoreSpeed speed = StoreSpeed.Of(options.ImagesDirectoryFd, options.ImagesDirectory, options.Log);
         double calls = CallSpeed.Factor();
         options.Log.Info("estimate", $"system calls take {calls:0.00} times as long as where the model was made");
-        var model = new TimeModel(count, speed, calls, options.Sync);
+        var model = new TimeModel(count, speed, Sys.FileSystemMagic(options.ImagesDirectoryFd) == TMPFS_MAGIC, calls, options.Sync);
         ImageFileCalls.TryGetSpace(options.ImagesDirectoryFd, out long free, out _);
         return new EstimateResult
         {

@@ -32,6 +32,9 @@ internal sealed class TreeCount
     /// <summary>Bytes of pages that a dump would save.</summary>
     public long MemoryBytes { get; private set; }
 
+    /// <summary>Those of the process that has most.</summary>
+    public long LargestBytes { get; private set; }
+
     /// <summary>Bytes of all images.</summary>
     public long SnapshotBytes => MemoryBytes + _deletedBytes + PerSnapshot + Processes * PerProcess + Threads * PerThread +
         Mappings * PerMapping + _runs * PerRun + Descriptors * PerDescriptor + _openFiles * PerFile;
@@ -106,7 +109,9 @@ internal sealed class TreeCount
         PagePlan plan = planner.Plan(process, earlier: null, protect: false, running: true);
         Mappings += process.Mappings.Count;
         _runs += plan.Runs.Count;
-        MemoryBytes += plan.Runs.Sum(static run => (long)run.LengthBytes);
+        long own = plan.Runs.Sum(static run => (long)run.LengthBytes);
+        MemoryBytes += own;
+        LargestBytes = Math.Max(LargestBytes, own);
         foreach (VmaEntry vma in process.Memory.Vmas)
         {
             var status = (VmaStatus)vma.Status;

@@ -13,7 +13,18 @@ internal sealed class LazyPagesClient : IDisposable
     {
         var socket = new OwnedFd((int)Sys.Socket(AF_UNIX, SOCK_STREAM).OrThrow("socket", LazyPagesSocket.Name));
         SysResult connected = Sys.Connect(socket.Fd, LazyPagesSocket.Address(workDirectoryFd));
-        if (!connected.Failed) return new LazyPagesClient(socket);
+        if (!connected.Failed && Sys.GetOption(socket.Fd, SOL_SOCKET, SO_PEERCRED, out (uint Pid, uint Uid, uint Gid) daemon) is { Failed: false })
+        {
+            // Whoever gets a userfaultfd can put anything into the program's memory.
+            if (daemon.Uid == 0 || daemon.Uid == (uint)Syscall.Invoke(SyscallNumber.geteuid).Value) return new LazyPagesClient(socket);
+            socket.Dispose();
+            throw new CheckpointException(ErrorCode.NoConnection, $"the lazy-pages daemon in the work directory belongs to another user ({daemon.Uid}), who could change the program's memory")
+            {
+                Object = LazyPagesSocket.Name,
+                Remedy = "Use a work directory (-W) that nobody else can write to, and start criu-pmem lazy-pages there as the user who restores.",
+            };
+        }
+
         socket.Dispose();
         throw new CheckpointException(ErrorCode.NoConnection, "no lazy-pages daemon waits in the work directory")
         {

@@ -28,7 +28,7 @@ internal sealed class CommonLayer : IDisposable
     public void Finish()
     {
         _output.Finish(_copier);
-        _snapshot.Commit(TreeWriter.Inventory(new SharedObjects().EngineIds, null, _options.Compression is not null), _options.Sync);
+        _snapshot.Commit(TreeWriter.Inventory(new SharedObjects().EngineIds, null, _options.Compression is not null, earlier: null), _options.Sync);
     }
 
     /// <inheritdoc />

@@ -139,7 +139,10 @@ internal static class TrackingHolder
     private static bool IsAlive(TrackingEntry entry)
     {
         using ProcDirectory? proc = ProcDirectory.TryOpen((int)entry.HolderPid);
-        return proc?.Stat() is { } stat && stat.StartTimeTicks == entry.HolderStartTime && stat.State != 'Z';
+        // Images are not trusted: a process that they name and that is no holder of this user's is left alone.
+        return proc?.Stat() is { Comm: Name } stat && stat.StartTimeTicks == entry.HolderStartTime && stat.State != 'Z' &&
+            proc.ReadText("fdinfo/0")?.Contains("Pid:", StringComparison.Ordinal) == true &&
+            proc.Status() is { } status && status.Uids[1] == (uint)Syscall.Invoke(SyscallNumber.geteuid).Value;
     }
 
     private static void LetGo(RemoteSpace space, Tracee task)

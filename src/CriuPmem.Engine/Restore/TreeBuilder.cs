@@ -17,6 +17,7 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
     private readonly MemoryRestore _memory = new(context);
     private readonly HashSet<uint> _filled = []; // descriptor tables that are complete
     private Births? _births;
+    private ThreadReaper? _reaper;
     private bool _committed;
 
     private IEnumerable<RestoreProcess> Born => _births?.Born ?? [];
@@ -30,6 +31,7 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
     public void Build()
     {
         context.Transport.PlaceTaskEnd(HighestDescriptor() + Transport.MaxPerMessage + 1);
+        _reaper = new ThreadReaper(context.Processes);
         var terminals = new TerminalMaker(context);
         terminals.Make();
         _births = new Births(context, _memory, terminals);
@@ -59,6 +61,7 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
     /// <summary>Lets all tasks go.</summary>
     public void Commit()
     {
+        _reaper?.Dispose();
         foreach (RestoreProcess process in Live)
         {
             bool stopped = process.Core.Tc.TaskState == (uint)Images.TaskState.Stopped || context.Options.LeaveStopped;
@@ -78,6 +81,7 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
     {
         _memory.Dispose();
         if (_committed) return;
+        _reaper?.Dispose(); // from here on threads are waited for before the one that leads them
         _births?.Dispose();
         foreach (RestoreProcess process in Born) Sys.Kill(process.Pid, SIGKILL);
         foreach (RestoreProcess process in Born.Reverse())

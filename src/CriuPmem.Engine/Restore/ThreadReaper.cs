@@ -10,8 +10,8 @@ namespace CriuPmem.Engine.Restore;
 /// </remarks>
 internal sealed class ThreadReaper : IDisposable
 {
-    private const int P_ALL = 0, P_PID = 1;
-    private const int IntervalMs = 20, SiginfoBytes = 128, PidOffset = 16;
+    private const int P_PID = 1, CLD_EXITED = 1, CLD_KILLED = 2, CLD_DUMPED = 3;
+    private const int IntervalMs = 20, SiginfoBytes = 128, CodeOffset = 8, PidOffset = 16;
 
     private readonly List<int> _tids;
     private readonly ManualResetEventSlim _ended = new();
@@ -36,18 +36,18 @@ internal sealed class ThreadReaper : IDisposable
 
     private void Reap()
     {
-        while (!_ended.Wait(IntervalMs))
-        {
-            // What is told first may be a process, which others wait for.
-            if (HasEnded(P_ALL, 0, WNOWAIT)) _tids.RemoveAll(static tid => HasEnded(P_PID, tid, 0));
-        }
+        while (!_ended.Wait(IntervalMs)) _tids.RemoveAll(static tid => HasEnded(tid) && Wait(tid, 0, out _));
     }
 
-    private static unsafe bool HasEnded(int kind, int id, int options)
+    /// <summary>Looks without taking anything: the stop of a traced task is told, too, whatever is asked for.</summary>
+    private static bool HasEnded(int tid) => Wait(tid, WNOWAIT, out int code) && code is CLD_EXITED or CLD_KILLED or CLD_DUMPED;
+
+    private static unsafe bool Wait(int tid, int options, out int code)
     {
         byte* siginfo = stackalloc byte[SiginfoBytes];
         NativeMemory.Clear(siginfo, SiginfoBytes);
-        SysResult waited = Syscall.Invoke(SyscallNumber.waitid, kind, id, (long)siginfo, options | WEXITED | WNOHANG | __WALL, 0);
+        SysResult waited = Syscall.Invoke(SyscallNumber.waitid, P_PID, tid, (long)siginfo, options | WEXITED | WNOHANG | __WALL, 0);
+        code = *(int*)(siginfo + CodeOffset);
         return !waited.Failed && *(int*)(siginfo + PidOffset) != 0;
     }
 }

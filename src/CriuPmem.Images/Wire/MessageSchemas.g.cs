@@ -407,6 +407,7 @@ internal static partial class MessageSchemas
             F(13, "dump_criu_run_id", K.String),
             F(14, "allow_uprobes", K.Bool),
             F(1000, "tracking", K.Message, 35),
+            F(1001, "parent_run_id", K.String),
         }),
         // 35
         new MessageSchema("TrackingEntry", typeof(CriuPmem.Images.Messages.TrackingEntry), new FieldSchema[]

@@ -13,7 +13,6 @@ internal sealed class MappingReader
     private const int FewMappings = 400; // from here on, BPF is worth its beginning
 
     private readonly Lock _lock = new();
-    private readonly List<MappingIterator.Entry> _entries = [];
     private MappingIterator? _iterator;
     private HashSet<(ulong Word, VmFlags Flags)> _sample = [];
     private MappingFlagBits? _bits;
@@ -35,15 +34,20 @@ internal sealed class MappingReader
             mappings.Clear();
         }
 
+        var entries = new List<MappingIterator.Entry>();
         lock (_lock)
         {
-            _entries.Clear();
-            if (Begin() && SmapsParser.TryRead(process, "maps", mappings) && TryAddFlags(process.Pid, mappings)) return true;
-            mappings.Clear();
-            if (!SmapsParser.TryRead(process, "smaps", mappings)) return false;
-            if (_entries.Count > 0) Learn(process.Pid, mappings);
-            return true;
+            if (Begin() && SmapsParser.TryRead(process, "maps", mappings) && TryAddFlags(process.Pid, mappings, entries)) return true;
         }
+
+        mappings.Clear();
+        if (!SmapsParser.TryRead(process, "smaps", mappings)) return false;
+        lock (_lock)
+        {
+            if (entries.Count > 0) Learn(process.Pid, mappings, entries);
+        }
+
+        return true;
     }
 
     private bool Begin()
@@ -59,11 +63,11 @@ internal sealed class MappingReader
     }
 
     // Of mappings that were the same before and after smaps told of them: this process may run.
-    private void Learn(int pid, List<MemoryMapping> told)
+    private void Learn(int pid, List<MemoryMapping> told, List<MappingIterator.Entry> entries)
     {
-        var after = new List<MappingIterator.Entry>(_entries.Count);
+        var after = new List<MappingIterator.Entry>(entries.Count);
         if (!_iterator!.TryRead(pid, after)) return;
-        HashSet<(ulong Start, ulong End, ulong Flags)> before = [.. _entries.Select(static entry => (entry.Start, entry.End, entry.Flags))];
+        HashSet<(ulong Start, ulong End, ulong Flags)> before = [.. entries.Select(static entry => (entry.Start, entry.End, entry.Flags))];
         after.RemoveAll(entry => !before.Contains((entry.Start, entry.End, entry.Flags)));
         HashSet<(ulong Word, VmFlags Flags)> sample = [.. _sample, .. FlagSample.Pair(told, after)];
         if (sample.Count == _sample.Count) return;
@@ -71,20 +75,20 @@ internal sealed class MappingReader
         if (bits.IsConsistent) (_sample, _bits) = (sample, bits);
     }
 
-    private bool TryAddFlags(int pid, List<MemoryMapping> mappings)
+    private bool TryAddFlags(int pid, List<MemoryMapping> mappings, List<MappingIterator.Entry> entries)
     {
-        if (!_iterator!.TryRead(pid, _entries)) return false;
+        if (!_iterator!.TryRead(pid, entries)) return false;
         int next = 0;
         foreach (ref MemoryMapping mapping in CollectionsMarshal.AsSpan(mappings))
         {
-            if (next == _entries.Count && mapping.Name == "[vsyscall]") break; // it is in no address space
-            if (next == _entries.Count) return false;
-            MappingIterator.Entry entry = _entries[next++];
+            if (next == entries.Count && mapping.Name == "[vsyscall]") break; // it is in no address space
+            if (next == entries.Count) return false;
+            MappingIterator.Entry entry = entries[next++];
             if (entry.Start != mapping.Start || entry.End != mapping.End || !_bits!.TryTell(entry.Flags, out mapping.Flags)) return false;
             mapping.MayShareCopies = entry.MayShareCopies;
         }
 
         ByIterator += next;
-        return next == _entries.Count;
+        return next == entries.Count;
     }
 }

@@ -20,7 +20,7 @@ namespace CriuPmem.Engine.Memory;
 /// </remarks>
 /// <param name="options">What the user asked for.</param>
 /// <param name="output">Where pages go.</param>
-/// <param name="earlier">The snapshot that this one continues: its pages count as a round that has been made.</param>
+/// <param name="earlier">The snapshot that this one continues: what it has, and was not written since, is not copied.</param>
 internal sealed class LiveMemory(DumpOptions options, PagesOutput output, EarlierSnapshot? earlier = null) : IMemorySaver
 {
     /// <summary>Trees with less memory than this are copied faster than they are tracked, in bytes.</summary>
@@ -55,7 +55,6 @@ internal sealed class LiveMemory(DumpOptions options, PagesOutput output, Earlie
 
         foreach (DumpProcess process in owners) _spaces.Add(Key(process), new Space(process.Tracker!, OpenWorkingFile(process)));
         tree.Release(FinalState.Running);
-        foreach (DumpProcess process in owners) _spaces[Key(process)].Continue(EarlierRuns(process));
         // What is protected anew counts from this round on, and would be missing in any other that followed the same one.
         TrackingHolder.End(earlier?.Tracking);
         long before = long.MaxValue, bytes = 0;
@@ -132,7 +131,8 @@ internal sealed class LiveMemory(DumpOptions options, PagesOutput output, Earlie
             if (process.Proc.Stat() is not { State: not ('Z' or 'X') }) continue; // ended
             if (!first) RegisterNew(process, space);
 
-            found.Add((process, space, _planner.Changes(process, first && !space.Continues ? CopyRound.First : CopyRound.Next)));
+            SavedPages? earlier = first ? EarlierPages(process) : null;
+            found.Add((process, space, earlier is null ? _planner.Changes(process, first ? CopyRound.First : CopyRound.Next) : Since(earlier, process, space)));
         }
 
         MemoryTracking.Pause(options);
@@ -219,12 +219,23 @@ internal sealed class LiveMemory(DumpOptions options, PagesOutput output, Earlie
         }
     }
 
-    /// <summary>What an earlier snapshot has of a process; not its vDSO, which every snapshot has.</summary>
-    private List<SavedRun> EarlierRuns(DumpProcess process)
+    /// <summary>What the snapshot before has of a process in files here, as long as it is known which pages are still the same.</summary>
+    private SavedPages? EarlierPages(DumpProcess process) => earlier?.PagesOf(process) is { Files.Count: > 0 } pages ? pages : null;
+
+    /// <summary>The first round where a snapshot is continued: what that has not, or has as it was before it was written.</summary>
+    private PageChanges Since(SavedPages pages, DumpProcess process, Space space)
     {
-        if (earlier?.PagesOf(process) is not { Files.Count: > 0 } pages) return [];
-        VmaEntry? vdso = process.Memory.Vmas.FirstOrDefault(static vma => ((VmaStatus)vma.Status & VmaStatus.Vdso) != 0);
-        return [.. pages.Runs.Where(run => vdso is null || run.Start >= vdso.End || run.End <= vdso.Start).Select(static run => run with { Flags = PageFlags.Parent, File = 0, Offset = 0 })];
+        PagePlan plan = _planner.Plan(process, pages, protect: true, running: true);
+        space.Continue([.. plan.Runs.Where(static run => run.InParent).Select(static run => new SavedRun(run.Start, run.LengthBytes, PageFlags.Parent, 0, 0))]);
+        VmaEntry? vdso = process.Memory.Vmas.FirstOrDefault(static vma => ((VmaStatus)vma.Status & VmaStatus.Vdso) != 0); // the last round has it
+        var changes = new PageChanges();
+        foreach (PageRun run in plan.Stored.Where(run => vdso is null || run.Start >= vdso.End || run.End <= vdso.Start))
+        {
+            changes.Replace(run.Start, run.End);
+            changes.Stored.Add(run);
+        }
+
+        return changes;
     }
 
     private OwnedFd OpenWorkingFile(DumpProcess process)
@@ -247,15 +258,8 @@ internal sealed class LiveMemory(DumpOptions options, PagesOutput output, Earlie
         /// <summary>Where in the working file the next round begins.</summary>
         public long NextOffset { get; private set; }
 
-        /// <summary>An earlier snapshot is the first round.</summary>
-        public bool Continues { get; private set; }
-
-        /// <summary>Takes what an earlier snapshot has for the first round, if it has anything.</summary>
-        public void Continue(List<SavedRun> runs)
-        {
-            Current = runs;
-            Continues = runs.Count > 0;
-        }
+        /// <summary>Takes what an earlier snapshot has, and what has not been written since, for what counts.</summary>
+        public void Continue(List<SavedRun> runs) => Current = runs;
 
         /// <summary>Notes a round that has been copied.</summary>
         public void Advance(PageChanges changes, long offset, long lengthBytes)

@@ -23,7 +23,7 @@ internal sealed unsafe class FileWindow(RemoteSpace space, Tracee task, Func<int
     /// <summary>How many pieces one window can take.</summary>
     public const int MaxPieces = 3000;
 
-    private const int ControlBytes = 24, HeaderBytes = 16;
+    private const int ControlBytes = 24, HeaderBytes = 16, MaxTries = 40_000; // two seconds
     private const long PatienceSeconds = 1; // if the engine does not come, the process goes on without
 
     /// <summary>Has the process copy; false when it could not, or not all: then nothing is left in it.</summary>
@@ -61,14 +61,15 @@ internal sealed unsafe class FileWindow(RemoteSpace space, Tracee task, Func<int
     {
         RemoteAddress control = batch.Reserve(ControlBytes), one = batch.Reserve(16);
         RemoteAddress vector = batch.Data<(ulong, ulong)>((one.Value, 1));
-        return batch.Data(new MessageHeader { Vector = vector.Value, VectorLength = 1, Control = control.Value, ControlBytes = ControlBytes });
+        return batch.Data(new Sys.MsgHdr { Vector = vector.Value, VectorLength = 1, Control = control.Value, ControlBytes = ControlBytes });
     }
 
     /// <summary>Sends the file as soon as the process has its sockets. Where that fails it waits in vain, and tells so.</summary>
     private void Send()
     {
         SysResult end = copyOf(free.Second);
-        for (int tries = 0; end.Errno == Errno.EBADF && tries < 1000; tries++)
+        // A process whose control group gets little of the CPU may take its time; one that could not make them has stopped already.
+        for (int tries = 0; end.Errno == Errno.EBADF && tries < MaxTries && !task.IsStopped(); tries++)
         {
             if (tries > 100) Sys.SleepMicroseconds(50);
             end = copyOf(free.Second);
@@ -92,15 +93,5 @@ internal sealed unsafe class FileWindow(RemoteSpace space, Tracee task, Func<int
         if (received && !isMapped) batch.Try(SyscallNumber.close, free.Third);
         if (isMapped) batch.Try(SyscallNumber.munmap, (long)address, (long)lengthBytes);
         space.Run(task);
-    }
-
-    /// <summary>struct msghdr.</summary>
-    [StructLayout(LayoutKind.Sequential)]
-    private struct MessageHeader
-    {
-        public ulong Name;
-        public uint NameBytes;
-        public ulong Vector, VectorLength, Control, ControlBytes;
-        public int Flags;
     }
 }

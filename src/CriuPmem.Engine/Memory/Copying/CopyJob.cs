@@ -69,6 +69,12 @@ internal sealed class CopyJob(DumpProcess process, List<CopyPiece> pieces, int s
         lock (pieces) Failure ??= Describe(process, fileName, cause, errno, address);
     }
 
+    /// <inheritdoc cref="Fail(string,Errno,ulong)" />
+    public void Fail(CheckpointException failure)
+    {
+        lock (pieces) Failure ??= failure;
+    }
+
     /// <summary>What went wrong, in words.</summary>
     public static CheckpointException Describe(DumpProcess process, string fileName, string cause, Errno errno, ulong address)
     {

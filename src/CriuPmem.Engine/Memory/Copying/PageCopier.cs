@@ -92,8 +92,15 @@ internal sealed class PageCopier : IDisposable
         var thread = new Thread(
             () =>
             {
-                using var worker = new CopyWorker();
-                worker.Work(job);
+                try
+                {
+                    using var worker = new CopyWorker();
+                    worker.Work(job);
+                }
+                catch (CheckpointException failure)
+                {
+                    job.Fail(failure); // no memory for a window, say
+                }
             },
             256 * 1024)
         { IsBackground = true, Name = "page copier" };

@@ -5,9 +5,10 @@ namespace CriuPmem.Engine.Memory;
 
 /// <summary>Has a frozen process copy its own pages into huge pages of a tmpfs file, while the engine makes those, and copies from the other end.</summary>
 /// <remarks>
-/// process_vm_readv(2) looks up and pins every page, which takes longer than copying it: 3 GB/s for each CPU. The process reads its
-/// memory through its own page tables, and stores past the caches: 8 to 10 (measured with pages of 4 KiB; bench/copy.c). What it
-/// takes of the CPU counts for its control group, and is little where that allows little: then the engine copies the more.
+/// process_vm_readv(2) looks up and pins every page, which takes longer than copying it: 2 to 3 GB/s for each CPU. The process reads
+/// its memory through its own page tables, and stores past the caches: 8 to 10 into pages that exist (pages of 4 KiB, Zen 4,
+/// docs/performance.md). What it takes of the CPU counts for its control group, and is little where that allows little: then the
+/// engine copies the more.
 /// </remarks>
 internal sealed class TaskCopy
 {
@@ -44,7 +45,7 @@ internal sealed class TaskCopy
     /// <param name="own">Copies on this thread what the process does not.</param>
     public void Run(CopyJob job, ExtentQueue queue, CopyWorker own)
     {
-        var helper = new Thread(() => Help(job, queue), 256 * 1024) { IsBackground = true, Name = "page copier" };
+        var helper = new Thread(() => TryHelp(job, queue), 256 * 1024) { IsBackground = true, Name = "page copier" };
         helper.Start();
         try
         {
@@ -60,6 +61,18 @@ internal sealed class TaskCopy
         {
             job.Stop();
             helper.Join();
+        }
+    }
+
+    private static void TryHelp(CopyJob job, ExtentQueue queue)
+    {
+        try
+        {
+            Help(job, queue);
+        }
+        catch (CheckpointException failure)
+        {
+            job.Fail(failure); // no memory for a window, say
         }
     }
 

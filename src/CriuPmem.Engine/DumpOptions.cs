@@ -54,7 +54,7 @@ public sealed class DumpOptions : CommonOptions
     /// <summary>Datagram sockets may be connected to UNIX sockets outside of the tree (--ext-unix-sk).</summary>
     public bool ExternalUnixSockets { get; set; }
 
-    /// <summary>Keep the pages files of the snapshot that is replaced, to write the next ones into them.</summary>
+    /// <summary>Keep the pages files of the snapshot that is replaced, to write the next ones into them (--recycle): twice the room.</summary>
     public bool Recycle { get; set; }
 
     /// <summary>Sync images to the medium before success is reported (on by default).</summary>

@@ -65,7 +65,7 @@ internal static unsafe class ImageFileCalls
     public static bool IsOursAlone(int fd)
     {
         if (Sys.Stat(fd, out FileStat stat).Failed || stat.Type != Constants.S_IFREG) return true;
-        return stat.st_uid == (uint)Syscall.Invoke(SyscallNumber.geteuid).Value && stat.st_nlink == 1 && (stat.st_mode & 0x3F /* 077 */) == 0;
+        return stat.st_uid == Sys.GetEffectiveUid() && stat.st_nlink == 1 && (stat.st_mode & 0x3F /* 077 */) == 0;
     }
 
     /// <summary>read(2) until the buffer is full, the file ends, or an error; returns the bytes read.</summary>

@@ -60,6 +60,9 @@ internal static unsafe partial class Sys
         return (time[0], time[1]);
     }
 
+    /// <summary>geteuid(2): the user that the caller acts as.</summary>
+    public static uint GetEffectiveUid() => (uint)Syscall.Quick(SyscallNumber.geteuid).Value;
+
     /// <summary>getpgid(2): the group of a process, 0 when it is gone.</summary>
     public static int GetPgid(int pid) => Math.Max(0, (int)Syscall.Quick(SyscallNumber.getpgid, pid).Raw);
 

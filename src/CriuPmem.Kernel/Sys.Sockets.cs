@@ -175,7 +175,7 @@ internal static unsafe partial class Sys
 
     /// <summary>struct msghdr.</summary>
     [StructLayout(LayoutKind.Sequential)]
-    private struct MsgHdr
+    internal struct MsgHdr
     {
         public ulong Name;
         public uint NameBytes;

@@ -26,7 +26,7 @@ internal sealed record Privileges(int EffectiveUid, ulong Capabilities, int Ptra
 
         SmallFile.TryRead("/proc/sys/kernel/yama/ptrace_scope", out byte[] scope);
         _ = int.TryParse(LinuxText.Decode(scope).Trim(), out int ptraceScope);
-        return new Privileges(Syscall.Quick(SyscallNumber.geteuid).Value, capabilities, ptraceScope);
+        return new Privileges((int)Sys.GetEffectiveUid(), capabilities, ptraceScope);
     }
 
     /// <summary>Refuses when something is missing.</summary>

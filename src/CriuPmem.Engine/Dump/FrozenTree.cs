@@ -350,7 +350,7 @@ internal sealed class FrozenTree : IDisposable
         int tracer = process.Proc.Status()?.TracerPid ?? 0;
         return tracer != 0
             ? process.Fail(ErrorCode.AlreadyTraced, $"it is traced by process {tracer} already", "Detach that debugger or tracer first")
-            : process.Fail(ErrorCode.NotPermitted, $"thread {tid} cannot be traced", Syscall.Quick(SyscallNumber.geteuid).Raw == 0
+            : process.Fail(ErrorCode.NotPermitted, $"thread {tid} cannot be traced", Sys.GetEffectiveUid() == 0
                 ? "Root alone is not enough here: look at kernel.yama.ptrace_scope (3 forbids all tracing), at CAP_SYS_PTRACE (in a container), at security modules (SELinux, AppArmor) and at a seccomp filter around criu-pmem"
                 : "Run as root, and check kernel.yama.ptrace_scope", errno: error);
     }

@@ -13,10 +13,11 @@ internal sealed class LazyPagesClient : IDisposable
     {
         var socket = new OwnedFd((int)Sys.Socket(AF_UNIX, SOCK_STREAM).OrThrow("socket", LazyPagesSocket.Name));
         SysResult connected = Sys.Connect(socket.Fd, LazyPagesSocket.Address(workDirectoryFd));
-        if (!connected.Failed && Sys.GetOption(socket.Fd, SOL_SOCKET, SO_PEERCRED, out (uint Pid, uint Uid, uint Gid) daemon) is { Failed: false })
+        if (!connected.Failed)
         {
             // Whoever gets a userfaultfd can put anything into the program's memory.
-            if (daemon.Uid == 0 || daemon.Uid == (uint)Syscall.Invoke(SyscallNumber.geteuid).Value) return new LazyPagesClient(socket);
+            Sys.GetOption(socket.Fd, SOL_SOCKET, SO_PEERCRED, out (uint Pid, uint Uid, uint Gid) daemon).OrThrow("getsockopt(SO_PEERCRED)", LazyPagesSocket.Name);
+            if (daemon.Uid == 0 || daemon.Uid == Sys.GetEffectiveUid()) return new LazyPagesClient(socket);
             socket.Dispose();
             throw new CheckpointException(ErrorCode.NoConnection, $"the lazy-pages daemon in the work directory belongs to another user ({daemon.Uid}), who could change the program's memory")
             {

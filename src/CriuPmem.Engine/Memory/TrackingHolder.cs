@@ -142,7 +142,7 @@ internal static class TrackingHolder
         // Images are not trusted: a process that they name and that is no holder of this user's is left alone.
         return proc?.Stat() is { Comm: Name } stat && stat.StartTimeTicks == entry.HolderStartTime && stat.State != 'Z' &&
             proc.ReadText("fdinfo/0")?.Contains("Pid:", StringComparison.Ordinal) == true &&
-            proc.Status() is { } status && status.Uids[1] == (uint)Syscall.Invoke(SyscallNumber.geteuid).Value;
+            proc.Status() is { } status && status.Uids[1] == Sys.GetEffectiveUid();
     }
 
     private static void LetGo(RemoteSpace space, Tracee task)

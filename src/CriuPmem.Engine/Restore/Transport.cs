@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using CriuPmem.Remote;
 
 namespace CriuPmem.Engine.Restore;
@@ -84,7 +83,7 @@ internal sealed unsafe class Transport : IDisposable
         descriptors.CopyTo(new Span<int>(control + 16, MaxPerMessage));
         byte one = 1;
         ulong* vector = stackalloc ulong[2] { (ulong)(&one), 1 };
-        var message = new MessageHeader { Vector = (ulong)vector, VectorLength = 1, Control = (ulong)control, ControlBytes = (ulong)((16 + descriptors.Length * 4 + 7) & ~7) };
+        var message = new Sys.MsgHdr { Vector = (ulong)vector, VectorLength = 1, Control = (ulong)control, ControlBytes = (ulong)((16 + descriptors.Length * 4 + 7) & ~7) };
         Syscall.Invoke(SyscallNumber.sendmsg, _engineEnds[socket].Fd, (long)(&message), MSG_NOSIGNAL).OrThrow("sendmsg", "transport");
     }
 
@@ -94,7 +93,7 @@ internal sealed unsafe class Transport : IDisposable
         RemoteAddress control = calls.Batch.Reserve(16 + count * 4 + 8);
         RemoteAddress data = calls.Batch.Reserve(16);
         RemoteAddress vector = calls.Batch.Data<(ulong, ulong)>((data.Value, 1));
-        RemoteAddress message = calls.Batch.Data(new MessageHeader
+        RemoteAddress message = calls.Batch.Data(new Sys.MsgHdr
         {
             Vector = vector.Value,
             VectorLength = 1,
@@ -109,15 +108,5 @@ internal sealed unsafe class Transport : IDisposable
     {
         foreach (OwnedFd end in _engineEnds) end.Dispose();
         foreach (int end in TaskEnds) Sys.Close(end);
-    }
-
-    /// <summary>struct msghdr.</summary>
-    [StructLayout(LayoutKind.Sequential)]
-    private struct MessageHeader
-    {
-        public ulong Name;
-        public uint NameBytes;
-        public ulong Vector, VectorLength, Control, ControlBytes;
-        public int Flags;
     }
 }

@@ -88,8 +88,9 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
         {
             foreach (RestoreThread thread in Enumerable.Reverse(process.Threads))
             {
-                if (thread.Task is null) continue;
-                while (!thread.Task.Wait().Ended)
+                // One that was made as its process died is traced, though nobody has taken note of it.
+                Tracee task = thread.Task ?? new Tracee(thread.Tid);
+                while (!task.Wait().Ended)
                 {
                 }
             }

@@ -31,7 +31,7 @@ internal sealed unsafe class FileWindow(RemoteSpace space, Tracee task, Func<int
     /// <param name="lengthBytes">Its length: pages that the file has already, so that none is charged to the process.</param>
     /// <param name="pieces">From where in its memory, to where in the window, how many bytes.</param>
     /// <exception cref="CheckpointException">The process ended.</exception>
-    public bool TryCopy(long offset, ulong lengthBytes, IEnumerable<(ulong From, ulong To, ulong LengthBytes)> pieces)
+    public bool TryCopy(long offset, ulong lengthBytes, IReadOnlyList<(ulong From, ulong To, ulong LengthBytes)> pieces)
     {
         SyscallBatch batch = space.Batch;
         batch.Clear();

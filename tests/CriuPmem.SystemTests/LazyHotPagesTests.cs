@@ -39,6 +39,69 @@ public sealed class LazyHotPagesTests
         live.Stop();
     }
 
+    /// <summary>A dump notes what the program has written since the snapshot before, and what was touched first after a restore of that.</summary>
+    [Theory]
+    [InlineData("64")] // copied while it runs
+    [InlineData("16")] // copied while it stands still
+    public void DumpInAChain_NotesWhatWasWritten(string mib)
+    {
+        using var live = new LiveWorkload(new Workload("mem_hot", mib));
+        string first = live.NewImages("first"), second = live.NewImages("second"), third = live.NewImages("third");
+        live.Check("before the dumps");
+        live.Dump(Engine.Ours, first, "-R", "--track-mem");
+        string early = Path.Combine(first, "hot-pages.img");
+        Assert.Equal(0, File.Exists(early) ? HotBlocksIn(early) : 0); // nothing but its stack is written while it waits
+        File.WriteAllText(Path.Combine(live.Home, "write"), "");
+        live.Check("that writes");
+        File.Delete(Path.Combine(live.Home, "write"));
+        live.Dump(Engine.Ours, second, "-R", "--track-mem", "--prev-images-dir", "../first");
+        Assert.Equal(HotBlocks, HotBlocksIn(Path.Combine(second, "hot-pages.img")));
+        live.Dump(Engine.Ours, third, "--track-mem", "--prev-images-dir", "../second"); // nothing was written since
+        Assert.Equal(HotBlocks, HotBlocksIn(Path.Combine(third, "hot-pages.img")));
+        live.Restore(Engine.Ours, third, "--lazy");
+        LazyPager.WaitDone(third);
+        Assert.Contains("are filled", Log(third), StringComparison.Ordinal);
+        live.Check("restored");
+        live.Stop();
+    }
+
+    /// <summary>A program that is saved into the same directory again and again does not lose what was found out about it.</summary>
+    [Fact]
+    public void DumpThatReplaces_KeepsWhatWasTouchedFirst()
+    {
+        using var live = new LiveWorkload(new Workload("mem_hot", "64"));
+        string images = live.NewImages("images"), file = Path.Combine(images, "hot-pages.img");
+        live.Dump(Engine.Ours, images);
+        live.Restore(Engine.Ours, images, "--lazy", "--action-script", LazyPager.StopIt(live, images));
+        LazyPager.Signal("CONT", LazyPager.Find(images));
+        LazyPager.WaitDone(images);
+        HotRange[] touched = Ranges(file);
+        Assert.NotEmpty(touched);
+        live.Dump(Engine.Ours, images);
+        Assert.Equal(touched, Ranges(file));
+        live.Restore(Engine.Ours, images, "--lazy");
+        LazyPager.WaitDone(images);
+        Assert.DoesNotContain("not heeded", Log(images), StringComparison.Ordinal);
+        Assert.Contains("are filled", Log(images), StringComparison.Ordinal);
+        live.Check("restored again");
+        live.Stop();
+    }
+
+    /// <summary>What a program writes while it is copied is what it works with.</summary>
+    [Fact]
+    public void LiveDump_NotesWhatWasWrittenMeanwhile()
+    {
+        using var live = new LiveWorkload(Workload.Named("mem_one_instant"));
+        string images = live.NewImages("images");
+        live.Dump(Engine.Ours, images, "-R", "--live", "--live-mode", "copy");
+        HashSet<int> tree = [.. live.Processes()];
+        HotRange[] written = Ranges(Path.Combine(images, "hot-pages.img"));
+        Assert.True(written.Select(static range => range.Pid).Distinct().Count() > 1, "one process at most is known to have written");
+        Assert.All(written, range => Assert.Contains((int)range.Pid, tree));
+        live.Check("after a live dump");
+        live.Stop();
+    }
+
     /// <summary>What belongs to another snapshot, or is damaged, is not heeded; a dump into the same directory takes it away.</summary>
     [Fact]
     public void ForeignFile_IsNotHeeded_AndGoesWithItsSnapshot()
@@ -85,8 +148,9 @@ public sealed class LazyHotPagesTests
     }
 
     /// <summary>How many ranges of the large mapping stand in the file: its hot blocks have no neighbours.</summary>
-    private static int HotBlocksIn(string file) =>
-        MemoryMarshal.Cast<byte, HotRange>(File.ReadAllBytes(file).AsSpan(32)).ToArray().Count(static range => range.Start >> 32 == 0x3000);
+    private static int HotBlocksIn(string file) => Ranges(file).Count(static range => range.Start >> 32 == 0x3000);
+
+    private static HotRange[] Ranges(string file) => MemoryMarshal.Cast<byte, HotRange>(File.ReadAllBytes(file).AsSpan(32)).ToArray();
 
     /// <summary>Restores, the tree standing still, and stops the pager behind the hot pages; false when it was too fast.</summary>
     private static bool RestoredWithHotPagesOnly(LiveWorkload live, string images)

@@ -1,6 +1,6 @@
 // Much memory, of which a check touches a few scattered blocks only, in an order of their own: what is brought back
 // first after a restore shows in how long it waits, and in what is there already. With a file "all" it looks at
-// everything.
+// everything; with a file "write" it writes what it looks at.
 #include "workload.h"
 
 enum { BLOCK = 64 << 10, HOT = 64 };
@@ -19,9 +19,15 @@ static void stamp_check(size_t page) {
 }
 
 static void check(void) {
-    for (size_t i = 0; i < HOT; i++)
-        stamp_check(hot_block(i) * (BLOCK / PAGE) + i % 16);
     char path[PATH_MAX];
+    workload_path(path, "write");
+    bool write = workload_file_exists(path);
+    for (size_t i = 0; i < HOT; i++) {
+        size_t page = hot_block(i) * (BLOCK / PAGE) + i % 16;
+        stamp_check(page);
+        if (write)
+            *(volatile uint64_t *)(memory + page * PAGE) = page + 1;
+    }
     workload_path(path, "all");
     bool all = workload_file_exists(path);
     for (size_t page = 0; all && page < blocks * (BLOCK / PAGE); page++)

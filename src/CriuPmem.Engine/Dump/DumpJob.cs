@@ -27,6 +27,7 @@ public static class DumpJob
         using IPageStore store = local;
         using var memory = new MemoryDump(store);
         using IMemorySaver saver = Saver(options, snapshot, output, memory, earlier);
+        var workingSet = new WorkingSet(options.ImagesDirectoryFd, earlier);
         snapshot.Begin(options.Sync);
         DumpContext? context = null;
         TrackingEntry? tracking = null;
@@ -72,6 +73,7 @@ public static class DumpJob
             Action removeReplaced = snapshot.Keep(); // from here on the images may be all that is left of the tree
             tree.Release(options.FinalState);
             removeReplaced();
+            workingSet.Save(options.ImagesDirectoryFd, saver.WrittenLately, options.Log);
             if (options.AutoDedup) DedupJob.TryFreeEarlier(options.ImagesDirectoryFd, options.ImagesDirectory, options.Log);
             Outsiders.Warn(tree, options.Log);
             return new DumpResult

@@ -23,6 +23,9 @@ internal sealed class EarlierSnapshot : IDisposable
         IsCompressed = inventory.ImgVersion == CompressedPagesFormat.InventoryVersion;
     }
 
+    /// <summary>Its directory, which stays its own.</summary>
+    public int DirectoryFd => _directory.Fd;
+
     /// <summary>Its pages are compressed, or those of one that it continues.</summary>
     public bool IsCompressed { get; }
 

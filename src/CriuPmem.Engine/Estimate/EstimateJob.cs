@@ -25,10 +25,11 @@ public static class EstimateJob
             SnapshotBytes = count.SnapshotBytes,
             FreeBytes = free,
             DumpMicroseconds = model.DumpMicroseconds,
+            DumpRunningMicroseconds = model.DumpRunningMicroseconds,
             FrozenMicroseconds = model.FrozenMicroseconds,
             FrozenRunningMicroseconds = model.FrozenRunningMicroseconds,
             RestoreMicroseconds = model.RestoreMicroseconds,
-            BytesPerSecond = speed.BytesPerSecond,
+            BytesPerSecond = speed.CopyRate,
         };
     }
 }

@@ -27,10 +27,13 @@ public sealed record EstimateResult
     /// <summary>How long a dump would take, in microseconds.</summary>
     public long DumpMicroseconds { get; init; }
 
+    /// <summary>How long it would take when the tree is left running (-R), in microseconds.</summary>
+    public long DumpRunningMicroseconds { get; init; }
+
     /// <summary>How long the tree would stand still in it, in microseconds.</summary>
     public long FrozenMicroseconds { get; init; }
 
-    /// <summary>How long it would stand still when it is left running (-R), in microseconds.</summary>
+    /// <summary>How long it would stand still with -R, in microseconds.</summary>
     public long FrozenRunningMicroseconds { get; init; }
 
     /// <summary>How long a restore would take, in microseconds.</summary>

@@ -1,24 +1,39 @@
 using System.Globalization;
 using System.Text;
-using CriuPmem.Engine.Dump;
 using CriuPmem.Engine.Memory;
 
 namespace CriuPmem.Engine.Estimate;
 
-/// <summary>How fast memory goes into a directory: measured once by copying as a dump does, and remembered for its device.</summary>
-/// <param name="BytesPerSecond">Copying.</param>
-/// <param name="DurableBytesPerSecond">Until it is durable, from then on.</param>
-/// <param name="SyncBaseMicroseconds">Making nothing durable.</param>
-internal sealed record StoreSpeed(long BytesPerSecond, long DurableBytesPerSecond, long SyncBaseMicroseconds)
+/// <summary>How fast memory goes into a directory and back: measured once by moving some as a dump and a restore do, and remembered for its device.</summary>
+internal sealed record StoreSpeed
 {
     private const string Cache = "/var/cache/criu-pmem";
-    private const string Version = "1";
+    private const string Version = "2";
+    private const int Words = 9;
     private const long SampleBytes = 64 << 20;
     private const long LeastSampleBytes = 4 << 20;
-    private const int Samples = 3;
     private const long GoodForSeconds = 24 * 3600; // the speed of a disk changes as it fills
+
+    /// <summary>Copying from outside, in bytes per second.</summary>
+    public required long CopyRate { get; init; }
+
+    /// <summary>Copying of a process that does it itself (<see cref="TaskCopy"/>), where that is done.</summary>
+    public required long OwnCopyRate { get; init; }
+
+    /// <summary>Until what is copied is durable, from then on.</summary>
+    public required long DurableRate { get; init; }
+
+    /// <summary>Making nothing durable.</summary>
+    public required long SyncBaseMicroseconds { get; init; }
+
+    /// <summary>Reading it back into memory that is new.</summary>
+    public required long ReadRate { get; init; }
+
+    /// <summary>Giving memory back, in small pages.</summary>
+    public required long ReleaseRate { get; init; }
+
     /// <summary>How long it takes until so much is durable, once it is copied.</summary>
-    public long SyncMicroseconds(long bytes) => SyncBaseMicroseconds + (long)(bytes * 1e6 / DurableBytesPerSecond);
+    public long SyncMicroseconds(long bytes) => SyncBaseMicroseconds + (long)(bytes * 1e6 / DurableRate);
 
     /// <summary>What is remembered of a directory's device, or what is measured now.</summary>
     /// <exception cref="CheckpointException">The directory cannot be written to.</exception>
@@ -31,14 +46,14 @@ internal sealed record StoreSpeed(long BytesPerSecond, long DurableBytesPerSecon
         long sampleBytes = SampleFor(directoryFd);
         if ((sampleBytes < LeastSampleBytes ? null : Measure(directoryFd, directory, (ulong)sampleBytes)) is not { } measured)
         {
-            log.Warn("estimate", $"{directory}: there is no room to measure how fast it is; times are told as for {Assumed.BytesPerSecond >> 20} MiB/s");
+            log.Warn("estimate", $"{directory}: there is no room to measure how fast it is; times are told as for {Assumed.CopyRate >> 20} MiB/s");
             return Assumed;
         }
 
-        log.Info("estimate", $"{directory}: {measured.BytesPerSecond >> 20} MiB/s, {measured.DurableBytesPerSecond >> 20} MiB/s more until it is durable, measured with {sampleBytes >> 20} MiB");
+        log.Info("estimate", $"{directory}: {measured.CopyRate >> 20} MiB/s ({measured.OwnCopyRate >> 20} of a process that copies itself), {measured.DurableRate >> 20} more until it is durable, {measured.ReadRate >> 20} back, {measured.ReleaseRate >> 20} given back, measured with {sampleBytes >> 20} MiB");
         if (sampleBytes < SampleBytes) return measured; // less exact: not to be remembered
         Sys.MakeDirectory(AT_FDCWD, Cache, 0x1ED);
-        string text = string.Create(CultureInfo.InvariantCulture, $"{Version} {boot} {Now()} {measured.BytesPerSecond} {measured.DurableBytesPerSecond} {measured.SyncBaseMicroseconds}\n");
+        string text = string.Create(CultureInfo.InvariantCulture, $"{Version} {boot} {Now()} {measured.CopyRate} {measured.OwnCopyRate} {measured.DurableRate} {measured.SyncBaseMicroseconds} {measured.ReadRate} {measured.ReleaseRate}\n");
         SysResult opened = Sys.OpenAt(AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0x1A4);
         if (opened.Failed) return measured; // it is measured again next time
         Sys.WriteAll(opened.Value, Encoding.ASCII.GetBytes(text));
@@ -53,14 +68,16 @@ internal sealed record StoreSpeed(long BytesPerSecond, long DurableBytesPerSecon
     internal static StoreSpeed? Parse(string text, string boot, long now)
     {
         string[] words = text.Split([' ', '\n'], StringSplitOptions.RemoveEmptyEntries);
-        if (words.Length != 6 || words[0] != Version || words[1] != boot) return null;
-        var numbers = new long[4];
+        if (words.Length != Words || words[0] != Version || words[1] != boot) return null;
+        var numbers = new long[Words - 2];
         for (int i = 0; i < numbers.Length; i++)
         {
             if (!long.TryParse(words[i + 2], NumberStyles.None, CultureInfo.InvariantCulture, out numbers[i])) return null;
+            if (numbers[i] == 0 && i is not (0 or 4)) return null; // all but the times are divided by
         }
 
-        return now - numbers[0] is >= 0 and < GoodForSeconds && numbers[1] > 0 && numbers[2] > 0 ? new StoreSpeed(numbers[1], numbers[2], numbers[3]) : null;
+        if (now - numbers[0] is not (>= 0 and < GoodForSeconds)) return null;
+        return new StoreSpeed { CopyRate = numbers[1], OwnCopyRate = numbers[2], DurableRate = numbers[3], SyncBaseMicroseconds = numbers[4], ReadRate = numbers[5], ReleaseRate = numbers[6] };
     }
 
     private static StoreSpeed? TryRead(string path, string boot, long now)
@@ -78,7 +95,7 @@ internal sealed record StoreSpeed(long BytesPerSecond, long DurableBytesPerSecon
     }
 
     /// <summary>Where nothing can be measured: a plain disk.</summary>
-    private static StoreSpeed Assumed { get; } = new(500L << 20, 500L << 20, 10_000);
+    private static StoreSpeed Assumed { get; } = new() { CopyRate = 500L << 20, OwnCopyRate = 500L << 20, DurableRate = 500L << 20, SyncBaseMicroseconds = 10_000, ReadRate = 1L << 30, ReleaseRate = 8L << 30 };
 
     /// <summary>At most a quarter of what is free, in whole pages: others write there, too.</summary>
     private static long SampleFor(int directoryFd) =>
@@ -102,7 +119,7 @@ internal sealed record StoreSpeed(long BytesPerSecond, long DurableBytesPerSecon
         using var file = new OwnedFd(opened.Value);
         try
         {
-            return Measure(file, directory, sampleBytes);
+            return new StoreSample(file, directory, sampleBytes).Measure();
         }
         catch (CheckpointException full) when (full.Code == ErrorCode.NoSpace)
         {
@@ -110,45 +127,5 @@ internal sealed record StoreSpeed(long BytesPerSecond, long DurableBytesPerSecon
         }
     }
 
-    private static StoreSpeed Measure(OwnedFd file, string directory, ulong sampleBytes)
-    {
-        ulong memory = (ulong)Sys.Mmap(0, sampleBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0).OrThrow("mmap", "memory to measure with");
-        try
-        {
-            Touch(memory, sampleBytes);
-            int own = Sys.GetPid();
-            ProcDirectory proc = ProcDirectory.TryOpen(own)!;
-            using var self = new DumpProcess(own, proc, proc.Stat()!) { IsEngine = true };
-            using var copier = new PageCopier();
-            List<PageRun> all = [new PageRun(memory, memory + sampleBytes, 0, false)];
-            var watch = new StopwatchLap();
-            long copied = long.MaxValue; // the best: others may be at work, and the first time wakes everything up
-            for (int i = 0; i < Samples; i++)
-            {
-                Sys.Truncate(file.Fd, 0);
-                watch.Lap();
-                copier.Copy(self, all, file.Fd, directory);
-                copied = Math.Clamp(watch.Lap(), 1, copied);
-            }
-
-            Sys.Sync(file.Fd);
-            long durable = Math.Max(1, watch.Lap());
-            Sys.PWrite(file.Fd, [1], 0);
-            watch.Lap();
-            Sys.Sync(file.Fd);
-            long syncBase = watch.Lap();
-            return new StoreSpeed((long)(sampleBytes * 1e6 / copied), (long)(sampleBytes * 1e6 / Math.Max(1, durable - syncBase)), syncBase);
-        }
-        finally
-        {
-            Sys.Munmap(memory, sampleBytes);
-        }
-    }
-
     private static long Now() => (long)Sys.Clock(0 /* CLOCK_REALTIME */).Seconds;
-
-    private static unsafe void Touch(ulong memory, ulong sampleBytes)
-    {
-        for (ulong at = 0; at < sampleBytes; at += PageSize) *(ulong*)(memory + at) = at;
-    }
 }

@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using CriuPmem.Images;
 
 namespace CriuPmem.Engine.Lazy;
@@ -10,14 +9,11 @@ namespace CriuPmem.Engine.Lazy;
 /// </remarks>
 internal sealed class HotPages
 {
-    private const ulong BlockBytes = 64 << 10;
-
     private readonly int _directoryFd;
     private readonly EngineLog _log;
     private readonly ulong _snapshot;
     private readonly HotRange[] _known;
-    private readonly HashSet<(uint Pid, ulong Block)> _seen = [];
-    private readonly List<HotRange> _order = [];
+    private readonly HotOrder _order = new();
     private int _next;
 
     private HotPages(int directoryFd, EngineLog log)
@@ -60,31 +56,16 @@ internal sealed class HotPages
     /// <param name="end">Address after the last.</param>
     public void Note(uint pid, ulong start, ulong end)
     {
-        if (_directoryFd < 0 || pid == 0) return;
-        for (ulong at = start; at < end;)
-        {
-            ulong block = at & ~(BlockBytes - 1), next = Math.Min(block + BlockBytes, end);
-            if (_order.Count < HotPagesFile.MaxEntries && _seen.Add((pid, block))) Append(pid, at, next);
-            at = next;
-        }
+        if (_directoryFd >= 0) _order.Note(pid, start, end);
     }
 
     /// <summary>Keeps what was noted for the next restore of the same snapshot; where that is not possible it is not kept.</summary>
     public void Save()
     {
         while (_next < _known.Length) Advance(); // nobody lived so long
-        if (_order.Count == 0 || CollectionsMarshal.AsSpan(_order).SequenceEqual(_known)) return;
-        SysResult written = HotPagesFile.Write(_directoryFd, _snapshot, CollectionsMarshal.AsSpan(_order));
+        if (_order.Ranges.IsEmpty || _order.Ranges.SequenceEqual(_known)) return;
+        SysResult written = HotPagesFile.Write(_directoryFd, _snapshot, _order.Ranges);
         if (written.Failed) _log.Info("lazy", $"what was touched first is not kept for the next restore: {(written.Errno == Errno.ESTALE ? "the snapshot was replaced or removed" : written.Errno.ToString())}");
-        else _log.Debug("lazy", $"{_order.Count} ranges that were touched first are kept for the next restore");
-    }
-
-    private void Append(uint pid, ulong start, ulong end)
-    {
-        var pages = (uint)((end - start) / PageSize);
-        HotRange last = _order.Count > 0 ? _order[^1] : default;
-        if (last.Pid == pid && last.End == start) _order[^1] = last with { Pages = last.Pages + pages };
-        else if (last.Pid == pid && last.Start == end) _order[^1] = new HotRange(pid, last.Pages + pages, start);
-        else _order.Add(new HotRange(pid, pages, start));
+        else _log.Debug("lazy", $"{_order.Ranges.Length} ranges that were touched first are kept for the next restore");
     }
 }

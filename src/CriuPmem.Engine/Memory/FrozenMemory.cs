@@ -9,11 +9,15 @@ internal sealed class FrozenMemory(DumpOptions options, SnapshotWriter snapshot,
     private const ulong SmallKib = 8 << 10;
 
     private readonly HashSet<DumpProcess> _ahead = [];
+    private readonly List<(int Pid, PageRun Run)> _written = []; // since the snapshot before
     private CommonLayer? _common;
     private long _sharedPages, _commonPages;
 
     /// <inheritdoc />
     public (long Written, long InParent, long Scanned) Pages => (memory.WrittenPages + _sharedPages + _commonPages, memory.ParentPages, memory.ScannedPages);
+
+    /// <inheritdoc />
+    public IEnumerable<(int Pid, PageRun Run)> WrittenLately => _written;
 
     /// <inheritdoc />
     public void Prepare()
@@ -84,6 +88,7 @@ internal sealed class FrozenMemory(DumpOptions options, SnapshotWriter snapshot,
         SavedPages? known = memory.EarlierPages(earlier, process); // of who was tracked until now
         if (IsTracking) Track(tree, process);
         PagePlan plan = memory.Plan(process, known, protect: IsTracking);
+        if (known is not null) _written.AddRange(plan.Stored.Select(run => (process.Pid, run)));
         memory.Save(process, plan);
         process.Memory.Vmas.AddRange(plan.Guards); // behind the mappings that they lie in
     }

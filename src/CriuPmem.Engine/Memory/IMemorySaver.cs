@@ -8,6 +8,9 @@ internal interface IMemorySaver : IDisposable
     /// <summary>Pages written; pages left to an earlier snapshot; pages looked at.</summary>
     (long Written, long InParent, long Scanned) Pages { get; }
 
+    /// <summary>What the tree is known to have written, the latest first, by process.</summary>
+    IEnumerable<(int Pid, PageRun Run)> WrittenLately => [];
+
     /// <summary>Does what can be done while the tree runs.</summary>
     void Prepare();
 

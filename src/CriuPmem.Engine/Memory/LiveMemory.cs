@@ -33,11 +33,15 @@ internal sealed class LiveMemory(DumpOptions options, PagesOutput output, Earlie
     private readonly PageCopier _copier = new();
     private readonly Dictionary<(int Pid, ulong StartTime), Space> _spaces = [];
     private readonly List<(DumpProcess Process, Space Space, PageChanges Changes, ulong Copied)> _final = [];
+    private readonly List<(int Pid, List<PageRun> Runs)> _written = []; // but for first rounds
     private RestBuffer? _rest;
     private long _writtenPages, _parentPages, _sharedPages;
 
     /// <inheritdoc />
     public (long Written, long InParent, long Scanned) Pages => (_writtenPages + _sharedPages, _parentPages, _planner.ScannedPages);
+
+    /// <inheritdoc />
+    public IEnumerable<(int Pid, PageRun Run)> WrittenLately => Enumerable.Reverse(_written).SelectMany(static round => round.Runs.Select(run => (round.Pid, run)));
 
     /// <summary>How long the tree would stand still now for the rest to be copied, as the last round tells; null when no round was made.</summary>
     public TimeSpan? RestTime { get; private set; }
@@ -88,6 +92,7 @@ internal sealed class LiveMemory(DumpOptions options, PagesOutput output, Earlie
             if (copied != 0) _copier.Copy(process, changes.Stored, copied);
             else Append(process, space, changes, running: false);
             process.Memory.Vmas.AddRange(changes.Guards); // behind the mappings that they lie in
+            if (space.Tracker is not null) _written.Add((process.Pid, changes.Stored));
             _final.Add((process, space, changes, copied));
         }
 
@@ -132,7 +137,9 @@ internal sealed class LiveMemory(DumpOptions options, PagesOutput output, Earlie
             if (!first) RegisterNew(process, space);
 
             SavedPages? earlier = first ? EarlierPages(process) : null;
-            found.Add((process, space, earlier is null ? _planner.Changes(process, first ? CopyRound.First : CopyRound.Next) : Since(earlier, process, space)));
+            PageChanges changes = earlier is null ? _planner.Changes(process, first ? CopyRound.First : CopyRound.Next) : Since(earlier, process, space);
+            if (!first || earlier is not null) _written.Add((process.Pid, changes.Stored));
+            found.Add((process, space, changes));
         }
 
         MemoryTracking.Pause(options);

@@ -17,9 +17,13 @@ internal sealed class RunningMemory(DumpOptions options, PagesOutput output) : I
     private const ulong HugePageBytes = 2 << 20;
 
     private IMemorySaver? _way;
+    private LiveMemory? _copied;
 
     /// <inheritdoc />
     public (long Written, long InParent, long Scanned) Pages => _way!.Pages;
+
+    /// <inheritdoc />
+    public IEnumerable<(int Pid, PageRun Run)> WrittenLately => _copied?.WrittenLately ?? [];
 
     /// <inheritdoc />
     public void Prepare()
@@ -33,6 +37,7 @@ internal sealed class RunningMemory(DumpOptions options, PagesOutput output) : I
         }
 
         var live = new LiveMemory(options, output);
+        _copied = live;
         _way = live;
         live.Prepare();
         // While the tree stands still pages go into memory, and not into a file: that takes about half the time.

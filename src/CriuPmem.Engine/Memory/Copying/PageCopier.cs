@@ -41,6 +41,15 @@ internal sealed class PageCopier : IDisposable
         if (job.Failure is not null) throw job.Failure;
     }
 
+    /// <summary>Copies <paramref name="runs"/> into a file of a tmpfs as a process does that copies itself (<see cref="TaskCopy"/>).</summary>
+    public void CopyBy(TaskCopy task, DumpProcess process, List<PageRun> runs, int file, string fileName)
+    {
+        List<CopyPiece> pieces = Cut(runs, 0, out long endBytes);
+        var job = new CopyJob(process, pieces, -1, CopySource.Process, file, fileName) { EndBytes = endBytes, Way = CopyWays.Into(file, endBytes, endBytes) };
+        task.Run(job, new ExtentQueue(pieces, endBytes), _own);
+        if (job.Failure is not null) throw job.Failure;
+    }
+
     internal static OwnedFd OpenMemory(DumpProcess process, bool running, bool carefully)
     {
         if (!running && !carefully) return new OwnedFd(-1);

@@ -18,10 +18,18 @@ internal sealed class TaskCopy
     private const int WindowExtents = 16;
     private const ulong WindowBytes = WindowExtents * ExtentWindow.Bytes;
 
-    private readonly FileWindow _window;
+    private readonly WindowCopy _copy;
     private bool _isBroken;
 
-    private TaskCopy(FileWindow window) => _window = window;
+    /// <summary>Makes one.</summary>
+    /// <param name="copy">Has the process copy.</param>
+    public TaskCopy(WindowCopy copy) => _copy = copy;
+
+    /// <summary>Has a process copy pieces of its memory into a part of the pages file; false when it could not, or not all.</summary>
+    /// <param name="offset">Where in the file the part is.</param>
+    /// <param name="lengthBytes">Its length.</param>
+    /// <param name="pieces">From where in its memory, to where in the part, how many bytes.</param>
+    public delegate bool WindowCopy(long offset, ulong lengthBytes, IReadOnlyList<(ulong From, ulong To, ulong LengthBytes)> pieces);
 
     /// <summary>What the process has copied.</summary>
     public long CopiedBytes { get; private set; }
@@ -36,7 +44,8 @@ internal sealed class TaskCopy
         const ulong faults = 1UL << (SIGSEGV - 1) | 1UL << (SIGBUS - 1);
         if (process.Threads.Exists(static thread => thread.Status.Seccomp != 0 || ((thread.Status.PendingThread | thread.Status.PendingProcess | thread.Status.Ignored) & faults) != 0)) return null;
         if (FindRoom(process.Mappings) is not { } address) return null;
-        return new TaskCopy(new FileWindow(space, process.Leader.Task, process.CopyOf, file, FreeNumbers(process), address));
+        var window = new FileWindow(space, process.Leader.Task, process.CopyOf, file, FreeNumbers(process), address);
+        return new TaskCopy(window.TryCopy);
     }
 
     /// <summary>Copies all; the caller is the tracer.</summary>
@@ -105,7 +114,7 @@ internal sealed class TaskCopy
         {
             var moves = new List<(ulong, ulong, ulong)>(pieces.Length);
             foreach (CopyPiece piece in pieces) moves.Add((piece.Address, (ulong)(piece.FileOffset - start), (ulong)piece.LengthBytes));
-            if (_window.TryCopy(start, (ulong)(end - start), moves))
+            if (_copy(start, (ulong)(end - start), moves))
             {
                 CopiedBytes += end - start;
                 return;

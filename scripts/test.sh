@@ -1,8 +1,9 @@
 #!/bin/bash
-# Sets up, builds, and runs every test project under tests/. The last line is "N passed, N failed, N skipped".
+# Sets up, builds, and runs every test project under tests/, and, without --quick and FILTER, the short form of test-rig.sh (a guest
+# with persistent memory). The last line is "N passed, N failed, N skipped".
 #   usage: test.sh [--peer] [--quick] [FILTER]
 #     --peer    the directions with the peer too (it is installed when missing)
-#     --quick   one round each, a tenth of the kills and flipped bits
+#     --quick   one round each, a tenth of the kills and flipped bits, no guest
 #     FILTER    only tests whose name (class.method, or workload and direction) contains it
 . "$(dirname "$0")/lib.sh"
 peer='' filter=''
@@ -10,7 +11,7 @@ while [ $# -gt 0 ]; do
   case $1 in
     --peer) peer=1 ;;
     --quick) export CRIU_TEST_QUICK=1 ;;
-    -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
     -*) stop "unknown option $1" ;;
     *) filter=$1 ;;
   esac
@@ -60,5 +61,15 @@ for project in tests/*/*.csproj; do
     esac
   done
 done
+if [ -z "$filter" ] && [ -z "${CRIU_TEST_QUICK:-}" ]; then
+  say "== test-rig.sh --short"
+  counts=$(scripts/test-rig.sh --short 10>&- 251>&- | tail -n 1) || true
+  if [[ $counts =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]]; then
+    passed=$((passed + BASH_REMATCH[1])) failed=$((failed + BASH_REMATCH[2])) skipped=$((skipped + BASH_REMATCH[3]))
+  else
+    say "test-rig.sh: no count, it ended early"
+    failed=$((failed + 1))
+  fi
+fi
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ] && [ $((passed + skipped)) -gt 0 ]

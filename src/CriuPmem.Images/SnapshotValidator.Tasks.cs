@@ -143,7 +143,7 @@ internal sealed partial class SnapshotValidator
         {
             CheckCount(file, "ymmh_space", xsave.YmmhSpace.Count, 64);
             CheckCount(file, "bndreg_state", xsave.BndregState.Count, 8);
-            CheckCount(file, "bndcsr_state", xsave.BndcsrState.Count, 2);
+            CheckCount(file, "bndcsr_state", xsave.BndcsrState.Count, 8); // two of them used: the component is 64 bytes
             CheckCount(file, "opmask_reg", xsave.OpmaskReg.Count, 8);
             CheckCount(file, "zmm_upper", xsave.ZmmUpper.Count, 64);
             CheckCount(file, "hi16_zmm", xsave.Hi16Zmm.Count, 128);

@@ -27,10 +27,17 @@ public static unsafe class PersistentMemory
         }
 
         if (file.Failed) return PersistentMemoryKind.None;
+        bool isDax = IsDax(file.Value);
+        Syscall.Invoke(SyscallNumber.close, file.Value);
+        return isDax ? PersistentMemoryKind.Dax : PersistentMemoryKind.None;
+    }
+
+    /// <summary>A file's pages are mapped straight from persistent memory.</summary>
+    public static bool IsDax(int file)
+    {
         ulong* statx = stackalloc ulong[32]; // struct statx: stx_attributes is its second word
         statx[1] = 0;
-        fixed (byte* empty = "\0"u8) Syscall.Invoke(SyscallNumber.statx, file.Value, (long)empty, AT_EMPTY_PATH, 0, (long)statx);
-        Syscall.Invoke(SyscallNumber.close, file.Value);
-        return (statx[1] & STATX_ATTR_DAX) != 0 ? PersistentMemoryKind.Dax : PersistentMemoryKind.None;
+        fixed (byte* empty = "\0"u8) Syscall.Invoke(SyscallNumber.statx, file, (long)empty, AT_EMPTY_PATH, 0, (long)statx);
+        return (statx[1] & STATX_ATTR_DAX) != 0;
     }
 }

@@ -116,6 +116,22 @@ public sealed class SnapshotValidatorTests
         Assert.Equal(peer[name], missing.Object);
     }
 
+    /// <summary>A CPU with MPX has a component of 64 bytes, of which two words are used; the peer writes all eight.</summary>
+    [Theory]
+    [InlineData(2, true)]
+    [InlineData(8, true)]
+    [InlineData(9, false)]
+    public void Find_BoundsConfigurationOfSoManyWords_IsRightUpToTheComponent(int words, bool right)
+    {
+        using ImagesDirectory peer = ImagesDirectory.OfPeer("sleep");
+        SnapshotContents contents = SnapshotContents.Load(peer.Reader);
+        UserX86XsaveEntry xsave = contents.Cores.Values.First().ThreadInfo.Fpregs.Xsave;
+        xsave.BndcsrState.Clear();
+        for (int i = 0; i < words; i++) xsave.BndcsrState.Add(0);
+        bool isFound = SnapshotValidator.Find(contents).Any(static found => found.Cause.Contains("bndcsr_state", StringComparison.Ordinal));
+        Assert.Equal(right, !isFound);
+    }
+
     private static void Finds(Action<SnapshotContents> damage, string file, string cause)
     {
         using ImagesDirectory peer = ImagesDirectory.OfPeer("sleep");

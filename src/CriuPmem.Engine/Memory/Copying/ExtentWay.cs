@@ -3,7 +3,7 @@ namespace CriuPmem.Engine.Memory;
 /// <summary>Straight into huge pages of a tmpfs file (<see cref="ExtentWindow"/>); by writing where there are none.</summary>
 internal sealed unsafe class ExtentWay : CopyWay
 {
-    private readonly ExtentWindow _window = new();
+    private readonly ExtentWindow _window = ExtentWindow.IntoTmpfs();
     private readonly WritingWay _otherwise = new();
 
     /// <inheritdoc />

@@ -75,8 +75,8 @@ internal sealed class PageCopier : IDisposable
             EndBytes = endBytes,
             Way = compressed is null ? CopyWays.Into(file, totalBytes, endBytes) : new CopyWays.Choice(() => new CompressingWay(compressed)),
         };
-        bool extents = job.Way == CopyWays.Extents && kind == CopySource.Process && totalBytes >= TaskCopy.WorthwhileBytes;
-        if (extents && TaskCopy.TryMake(process, file) is { } task)
+        bool mapped = job.Way.MakeWindow is not null && kind == CopySource.Process && totalBytes >= TaskCopy.WorthwhileBytes;
+        if (mapped && TaskCopy.TryMake(process, file) is { } task)
         {
             task.Run(job, new ExtentQueue(pieces, endBytes), _own);
             CopiedByTasks += task.CopiedBytes;

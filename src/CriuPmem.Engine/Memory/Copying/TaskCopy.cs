@@ -3,7 +3,7 @@ using CriuPmem.Remote;
 
 namespace CriuPmem.Engine.Memory;
 
-/// <summary>Has a frozen process copy its own pages into huge pages of a tmpfs file, while the engine makes those, and copies from the other end.</summary>
+/// <summary>Has a frozen process copy its own pages into huge pages of a tmpfs file or into persistent memory, while the engine makes those ready, and copies from the other end.</summary>
 /// <remarks>
 /// process_vm_readv(2) looks up and pins every page, which takes longer than copying it: 2 to 3 GB/s for each CPU. The process reads
 /// its memory through its own page tables, and stores past the caches: 8 to 10 into pages that exist (pages of 4 KiB, Zen 4,
@@ -88,12 +88,12 @@ internal sealed class TaskCopy
     private static void Help(CopyJob job, ExtentQueue queue)
     {
         using var worker = new CopyWorker();
-        using var window = new ExtentWindow();
+        using ExtentWindow window = job.Way!.MakeWindow!();
         while (job.GoesOn())
         {
             if (queue.TryPrepare(out ReadOnlySpan<CopyPiece> pieces, out bool whole))
             {
-                bool ready = whole && HasHugePage(window, job.File, pieces[0].FileOffset);
+                bool ready = whole && HasPages(window, job.File, pieces[0].FileOffset);
                 if (!ready) worker.Copy(job, pieces);
                 queue.Prepared(copied: !ready);
                 continue;
@@ -105,7 +105,7 @@ internal sealed class TaskCopy
         }
     }
 
-    private static unsafe bool HasHugePage(ExtentWindow window, int file, long offset) => window.TryMove(file, offset) is not null;
+    private static unsafe bool HasPages(ExtentWindow window, int file, long offset) => window.TryMove(file, offset) is not null;
 
     private void Copy(CopyJob job, ReadOnlySpan<CopyPiece> pieces, CopyWorker own)
     {

@@ -72,6 +72,24 @@ internal sealed class FillPieces
         return piece is not null;
     }
 
+    /// <summary>Looks for a piece that will be taken soon; false when all are taken.</summary>
+    /// <param name="most">How many from either end count as soon.</param>
+    /// <param name="front">Before which the caller has seen all; 0 at first.</param>
+    /// <param name="back">Behind which the caller has seen all; a large number at first.</param>
+    /// <param name="piece">The piece; null when there is none at the moment.</param>
+    public bool TryLookAhead(int most, ref int front, ref int back, out FillPiece? piece)
+    {
+        lock (_lock)
+        {
+            front = Math.Max(front, _first);
+            back = Math.Min(back, _end);
+            piece = front < back && front < _first + most ? _pieces[front++]
+                : front < back && back > _end - most ? _pieces[--back]
+                : null;
+            return _first < _end;
+        }
+    }
+
     /// <summary>Leaves nothing to be taken.</summary>
     public void Drop()
     {

@@ -248,6 +248,7 @@ internal sealed class MemoryRestore(RestoreContext context) : IDisposable
     private void FillFromBothEnds(RestoreProcess process, RemoteCalls calls, SavedPages pages, FillPieces pieces)
     {
         calls.Flush(); // the mappings must be there
+        using var ahead = new ReadAhead(pages, pieces);
         using var side = new SideFill(process, pages, pieces, (start, bytes) => HugePart(process, start, bytes));
         ReadPieces(process, calls, pieces, isNew: true, atOnceBytes: 1);
         side.Finish();

@@ -73,7 +73,7 @@ internal sealed class PagesOutput(SnapshotWriter snapshot, DumpOptions options, 
     /// <returns>A descriptor that the caller owns.</returns>
     public OwnedFd Open(DumpProcess process, uint pagesId, long lengthBytes)
     {
-        if (Compression is null) return new OwnedFd(snapshot.OpenPages(pagesId, lengthBytes));
+        if (Compression is null) return OpenPages(pagesId, lengthBytes, waits: false);
         OwnedFd copy = TryMakeCopy(lengthBytes) ?? MakeWorkingFile();
         _later.Add((process, copy, lengthBytes, pagesId));
         return new OwnedFd((int)Sys.Fcntl(copy.Fd, F_DUPFD_CLOEXEC).OrThrow("fcntl(F_DUPFD_CLOEXEC)", "a copy of pages"));
@@ -112,12 +112,20 @@ internal sealed class PagesOutput(SnapshotWriter snapshot, DumpOptions options, 
         foreach ((_, OwnedFd copy, _, _) in _later) copy.Dispose();
     }
 
+    /// <summary>Opens a pages file; a tree that stands still and will run on does not wait for a disk.</summary>
+    private OwnedFd OpenPages(uint pagesId, long lengthBytes, bool waits)
+    {
+        var pages = new OwnedFd(snapshot.OpenPages(pagesId, lengthBytes));
+        if (options.Sync && !waits) DirectWay.Prepare(pages.Fd, lengthBytes);
+        return pages;
+    }
+
     private long Save(DumpProcess process, List<PageRun> runs, uint pagesId, Func<int, string, CompressedPagesWriter?, long> copy)
     {
         long lengthBytes = runs.Sum(static run => (long)run.LengthBytes);
         if (Compression is null)
         {
-            using var pages = new OwnedFd(snapshot.OpenPages(pagesId, lengthBytes));
+            using OwnedFd pages = OpenPages(pagesId, lengthBytes, waits: runsOn);
             return copy(pages.Fd, NameOf(pagesId), null);
         }
 

@@ -2,8 +2,8 @@ namespace CriuPmem.Engine.Memory;
 
 /// <summary>Chooses the way of copying by what the file lies on.</summary>
 /// <remarks>
-/// Measured (2 CPUs, Linux 6.18): huge pages of a tmpfs take 8 GB/s with two threads, write(2) into it 2.5. Whether O_DIRECT is
-/// faster on a disk than the page cache with fsync after it, two tries here did not tell.
+/// Measured (2 CPUs, Linux 6.18): huge pages of a tmpfs take 8 GB/s with two threads, write(2) into it 2.5. On a disk (virtio, ext4)
+/// 1 GiB is durable at 1.6 to 2.5 GB/s past the page cache, and at 0.15 to 1.3 through it (bench/disk.c).
 /// Into a fresh DAX file write(2) stores past the caches (Documentation/filesystems/dax.rst), so that only metadata is left to
 /// sync, but ext4 and xfs let one CPU at a time do so. Mapped, all CPUs store, and processes by themselves; but where a file has no
 /// blocks yet the kernel zeroes what it maps, which writes everything twice. So it is for files that have them (--recycle). No
@@ -15,6 +15,7 @@ internal static class CopyWays
 
     private static readonly Choice s_writing = new(static () => new WritingWay());
 
+    private static readonly Choice s_direct = new(static () => new DirectWay(), workers: DirectWay.Workers);
     private static readonly Choice s_extents = new(static () => new ExtentWay(), ExtentWindow.IntoTmpfs);
     private static readonly Choice s_persistent = new(static () => new PersistentWay(), ExtentWindow.IntoPersistentMemory);
 
@@ -26,6 +27,7 @@ internal static class CopyWays
     {
         if (totalBytes < WorthwhileBytes) return s_writing;
         if (Sys.FileSystemMagic(file) == TMPFS_MAGIC) return Sys.Truncate(file, endBytes).Failed ? s_writing : s_extents;
+        if (DirectWay.IsPrepared(file)) return s_direct;
         return HasBlocks(file, endBytes) && Check.PersistentMemory.IsDax(file) ? s_persistent : s_writing;
     }
 
@@ -38,14 +40,18 @@ internal static class CopyWays
     {
         Check.PersistentMemoryKind.Dax => "persistent memory (DAX): written past the CPU's caches; files of --recycle are mapped, and processes copy into them by themselves",
         Check.PersistentMemoryKind.Tmpfs => "a tmpfs: copied into huge pages of the file",
-        _ => "no persistent memory: written through the page cache",
+        _ => "no persistent memory: written through the page cache, or past it what is large and must be durable",
     };
 
     /// <summary>A way that was chosen; workers keep what they made of the same one.</summary>
     /// <param name="make">Makes one for a worker.</param>
     /// <param name="makeWindow">Makes a window by which pages are made ready for a process that copies by itself.</param>
-    internal sealed class Choice(Func<CopyWay> make, Func<ExtentWindow>? makeWindow = null)
+    /// <param name="workers">How many work at the same time, if they do more waiting than work.</param>
+    internal sealed class Choice(Func<CopyWay> make, Func<ExtentWindow>? makeWindow = null, int? workers = null)
     {
+        /// <summary>How many work at the same time; null for as many as there are CPUs.</summary>
+        public int? Workers => workers;
+
         /// <summary>Makes a window by which pages are made ready for a process that copies by itself (<see cref="TaskCopy"/>); null where none can.</summary>
         public Func<ExtentWindow>? MakeWindow => makeWindow;
 

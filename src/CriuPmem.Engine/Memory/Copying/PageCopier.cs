@@ -3,7 +3,7 @@ using CriuPmem.Images;
 
 namespace CriuPmem.Engine.Memory;
 
-/// <summary>Copies pages out of a frozen process into a file, large amounts with as many threads as there are CPUs.</summary>
+/// <summary>Copies pages out of a frozen process into a file, large amounts with several threads.</summary>
 internal sealed class PageCopier : IDisposable
 {
     private const long ParallelFromBytes = 4 << 20;
@@ -91,7 +91,7 @@ internal sealed class PageCopier : IDisposable
 
     private void Work(CopyJob job, long totalBytes)
     {
-        Thread[] helpers = totalBytes >= ParallelFromBytes ? [.. Enumerable.Range(0, _helpers).Select(_ => Help(job))] : [];
+        Thread[] helpers = totalBytes >= ParallelFromBytes ? [.. Enumerable.Range(0, job.Way?.Workers - 1 ?? _helpers).Select(_ => Help(job))] : [];
         _own.Work(job);
         foreach (Thread helper in helpers) helper.Join();
     }

@@ -21,6 +21,18 @@ public sealed class CompressionTests
         live.Stop();
     }
 
+    /// <summary>What takes long says from time to time how far it has come.</summary>
+    [Fact]
+    public void HighLevel_TellsHowFarItIs()
+    {
+        using var live = new LiveWorkload(Workload.Named("mem_large"));
+        string images = live.NewImages("images");
+        live.Dump(Engine.Ours, images, "-R", "--compress=zstd:12");
+        Assert.Matches("compress: compressing for [0-9]+ s: [0-9]+ MiB of pages became [0-9]+ MiB so far", File.ReadAllText(Path.Combine(images, "dump.log")));
+        live.Check("after the dump");
+        live.Stop();
+    }
+
     [Theory]
     [InlineData("mem_file_private")]
     [InlineData("mem_memfd")]

@@ -51,7 +51,7 @@ internal static class Application
     /// <summary>A fault of our own becomes a sentence too; its trace goes to the log (-v4).</summary>
     internal static CheckpointException AsFailure(Exception ended, EngineLog log)
     {
-        if (ended is CheckpointException failure) return failure;
+        if (ended is CheckpointException failure) return ResourceLimit.Explain(failure);
         log.Debug("criu-pmem", $"{ended}");
         return new CheckpointException(ErrorCode.Internal, $"a fault of criu-pmem itself: {ended.GetType().Name}: {ended.Message}")
         {

@@ -36,12 +36,13 @@ internal sealed class DedupPlan
     public long Free(string later)
     {
         long freed = 0;
-        foreach ((PagesSource file, List<(ulong Start, ulong End)> replaced) in _replaced)
+        foreach ((PagesSource file, List<(ulong Start, ulong End)> replaced) in _replaced) _replaced[file] = Without(replaced, Of(_needed, file));
+        foreach (PagesSource file in _replaced.Keys.Where(file => _replaced[file].Count > 0)) Open(file).Dispose(); // all or nothing
+        foreach ((PagesSource file, List<(ulong Start, ulong End)> free) in _replaced)
         {
-            List<(ulong Start, ulong End)> free = Without(replaced, Of(_needed, file));
             if (free.Count == 0) continue;
             using var alone = DirectoryLock.Take(file.Reader.DirectoryFd, file.Reader.DirectoryName, exclusive: true);
-            using var pages = new OwnedFd(file.OpenToPunch());
+            using OwnedFd pages = Open(file);
             // On the medium first: whoever restores the earlier snapshot by itself must be told, whatever happens in between.
             SysResult noted = FreedPages.Note(pages.Fd, free, later);
             if (noted.Failed) throw Failure(file, "it cannot be noted that pages of an earlier snapshot are freed", noted.Errno);
@@ -54,6 +55,19 @@ internal sealed class DedupPlan
         }
 
         return freed;
+    }
+
+    /// <summary>Opens a pages file to have holes made into it: the pages are gone under every name that it has.</summary>
+    private static OwnedFd Open(PagesSource file)
+    {
+        var pages = new OwnedFd(file.OpenToPunch());
+        if (Sys.Stat(pages.Fd, out FileStat stat).Failed || stat.st_nlink <= 1) return pages;
+        pages.Dispose();
+        throw new CheckpointException(ErrorCode.ImagesDirectory, "it has another name, perhaps that of a backup by hard links, whose pages would be freed with it")
+        {
+            Object = $"{file.Reader.DirectoryName}/{file.Name}",
+            Remedy = "Nothing was freed. Remove the other name (find -samefile), or make this one a file of its own (cp it, and mv the copy over it).",
+        };
     }
 
     private static List<(ulong Start, ulong End)> Of(Dictionary<PagesSource, List<(ulong Start, ulong End)>> files, PagesSource file)

@@ -6,6 +6,9 @@ namespace CriuPmem.Engine;
 /// <summary>What to dump, and how.</summary>
 public sealed class DumpOptions : CommonOptions
 {
+    /// <summary>Called every other second, by any thread, with how far something has come that takes long.</summary>
+    public Action<string> OnProgress { get; set; } = static _ => { };
+
     /// <summary>The root of the tree (--tree).</summary>
     public int Pid { get; set; }
 

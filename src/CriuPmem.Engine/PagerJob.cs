@@ -16,19 +16,21 @@ public static class PagerJob
             PagerPlan plan = PagerPlan.Read(planFd);
             Sys.Close(planFd);
             if (plan.LogFd >= 0) log = new EngineLog(plan.LogFd, plan.LogLevel);
-            var files = new PagerFiles();
+            using var files = new PagerFiles();
             foreach ((int fd, ulong lengthBytes, bool compressed) in plan.Files) files.Add(new OwnedFd(fd), lengthBytes, compressed, $"the pages file of descriptor {fd}");
             var control = new PagerSignal(plan.ControlFd);
             var pager = new Pager(files, control, HotPages.Open(plan.DirectoryFd, log), log);
             foreach (int pid in plan.Pids) pager.Guard(pid);
             foreach (PagerPlan.Space space in plan.Spaces) pager.Add(space.Fd, space.Pid, space.Pid, space.Runs, space.Huge);
             pager.Run(control.Tell);
+            files.Dispose();
+            pager.MakeHugePages();
             return 0;
         }
         catch (Exception ended) when (ended is not OutOfMemoryException)
         {
             // The guardian sees the end of this process, and ends the tree: it must not see zeros.
-            log.Error("lazy", $"the pager failed, which ends the tree: {ended.Message} {(ended as CheckpointException)?.Object} {(ended as CheckpointException)?.Errno}");
+            log.Error("lazy", $"the pager failed, which ends the tree: {(ended is CheckpointException known ? ResourceLimit.Explain(known) : ended).Message}");
             return 1;
         }
     }

@@ -14,7 +14,8 @@ namespace CriuPmem.Images;
 /// </code>
 /// It is on the medium before the first page goes, and holds what earlier marks held. A file with a mark is never a whole number
 /// of pages long: so nothing has to be read of one without. It goes where the file goes, and ends with it; readers that do not know it
-/// never get there. A mark that a crash cut off says nothing: no page was freed yet.
+/// never get there. A mark that a crash cut off says nothing: no page was freed yet. One that was damaged later would not say either that
+/// pages are zeros which are none: so where there should be a mark, and is none that holds, what is a hole counts as freed.
 /// </remarks>
 internal sealed class FreedPages
 {
@@ -37,11 +38,29 @@ internal sealed class FreedPages
     /// <summary>False when a file of this length has no mark.</summary>
     public static bool MayBeIn(long lengthBytes) => lengthBytes > 0 && lengthBytes % (long)Pagemap.PageBytes != 0;
 
-    /// <summary>Reads the mark of a pages file; null when it has none.</summary>
-    public static FreedPages? Read(int fd, long lengthBytes)
+    /// <summary>Reads the mark of a pages file; null when no page of it was freed.</summary>
+    public static FreedPages? Read(int fd, long lengthBytes) => MayBeIn(lengthBytes) ? ReadMark(fd, lengthBytes) ?? FromHoles(fd, lengthBytes) : null;
+
+    private static FreedPages? FromHoles(int fd, long lengthBytes)
+    {
+        var holes = new List<(ulong Start, ulong End)>();
+        long pagesEnd = lengthBytes - lengthBytes % (long)Pagemap.PageBytes;
+        for (long at = 0; at < pagesEnd;)
+        {
+            SysResult hole = Sys.Seek(fd, at, Constants.SEEK_HOLE);
+            if (hole.Failed || hole.Raw >= pagesEnd) break;
+            SysResult data = Sys.Seek(fd, hole.Raw, Constants.SEEK_DATA); // ENXIO: up to the end
+            at = data.Failed ? pagesEnd : Math.Min(data.Raw, pagesEnd);
+            holes.Add(((ulong)hole.Raw, (ulong)at));
+        }
+
+        return holes.Count == 0 ? null : new FreedPages(holes, "the note of its name is damaged", 0);
+    }
+
+    private static FreedPages? ReadMark(int fd, long lengthBytes)
     {
         Span<byte> footer = stackalloc byte[FooterBytes];
-        if (!MayBeIn(lengthBytes) || lengthBytes < FooterBytes || ImageFileCalls.ReadAt(fd, footer, lengthBytes - FooterBytes).Raw != FooterBytes) return null;
+        if (lengthBytes < FooterBytes || ImageFileCalls.ReadAt(fd, footer, lengthBytes - FooterBytes).Raw != FooterBytes) return null;
         if (BinaryPrimitives.ReadUInt32LittleEndian(footer) != ImageKind.CommonMagic || BinaryPrimitives.ReadUInt32LittleEndian(footer[4..]) != Magic) return null;
         uint count = BinaryPrimitives.ReadUInt32LittleEndian(footer[8..]), nameBytes = BinaryPrimitives.ReadUInt32LittleEndian(footer[12..]);
         long markBytes = BinaryPrimitives.ReadInt64LittleEndian(footer[16..]);
@@ -73,7 +92,7 @@ internal sealed class FreedPages
             return written;
         }
 
-        if (before is not null) ImageFileCalls.PunchHole(fd, length.Raw - before._markBytes, before._markBytes);
+        if (before is { _markBytes: > 0 }) ImageFileCalls.PunchHole(fd, length.Raw - before._markBytes, before._markBytes);
         return written;
     }
 

@@ -139,7 +139,7 @@ internal sealed class SnapshotReader
     public int OpenToPunch(uint pagesId)
     {
         string name = ImageKind.Pages.FileName(pagesId);
-        SysResult opened = ImageFileCalls.OpenToWrite(_directoryFd, name, truncate: false, readable: true);
+        SysResult opened = ImageFileCalls.OpenToChange(_directoryFd, name); // never a new one in its place: the pages would be gone
         return opened.Failed ? throw Failure("open", name, opened.Errno) : opened.Value;
     }
 

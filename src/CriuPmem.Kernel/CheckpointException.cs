@@ -32,6 +32,9 @@ public sealed class CheckpointException : Exception
     /// <summary>The kernel's error number, or <see cref="Errno.None"/>.</summary>
     internal Errno Errno { get; init; }
 
+    /// <summary>Why, in plain words, and nothing else.</summary>
+    internal string Cause => base.Message;
+
     /// <summary>The kernel's error number, or 0; RPC's cr_errno.</summary>
     public int ErrorNumber => (int)Errno;
 

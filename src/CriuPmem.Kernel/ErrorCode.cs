@@ -30,6 +30,9 @@ public enum ErrorCode
     /// <summary>A signal ended the operation.</summary>
     Interrupted = 1008,
 
+    /// <summary>A limit of the user, of a control group or of the machine is reached.</summary>
+    LimitReached = 1009,
+
     /// <summary>No such process.</summary>
     NoSuchProcess = 1100,
 

@@ -61,6 +61,17 @@ internal static unsafe class ImageFileCalls
         return length;
     }
 
+    /// <summary>Opens a regular file to change something in it, whoever's it is and whatever other names it has; EINVAL for anything else.</summary>
+    public static SysResult OpenToChange(int directoryFd, string name)
+    {
+        SysResult opened = Open(directoryFd, name, CloseOnExec | NoFollow | NonBlocking | 2, 0);
+        if (opened.Failed) return opened;
+        SysResult length = RegularFileLength(opened.Value);
+        if (!length.Failed) return opened;
+        Close(opened.Value);
+        return length;
+    }
+
     /// <summary>Whether a file is this user's, has one name, and nobody else may read or write it; no regular file is left to other checks.</summary>
     public static bool IsOursAlone(int fd)
     {

@@ -26,10 +26,17 @@ internal static unsafe partial class Syscall
 
     private static readonly nint Entry = MakeExecutable();
 
+    /// <summary>EMFILE or ENFILE when a call of the engine has failed with it; what goes wrong later may have no other cause.</summary>
+    public static Errno Exhausted { get; private set; }
+
     /// <summary>Executes system call <paramref name="number"/> (syscalls(2)).</summary>
     public static SysResult Invoke(
-        long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0) =>
-        new(((delegate* unmanaged<long, long, long, long, long, long, long, long>)Entry)(number, a, b, c, d, e, f));
+        long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0)
+    {
+        long result = ((delegate* unmanaged<long, long, long, long, long, long, long, long>)Entry)(number, a, b, c, d, e, f);
+        if (result is -(long)Errno.EMFILE or -(long)Errno.ENFILE) Exhausted = (Errno)(-result);
+        return new SysResult(result);
+    }
 
     /// <summary>As <see cref="Invoke"/>, for calls that never block: the garbage collector waits for them.</summary>
     public static SysResult Quick(long number, long a = 0, long b = 0, long c = 0) =>

@@ -31,7 +31,7 @@ internal static class TracerThread
             },
             1 << 20)
         { Name = "tracer" };
-        thread.Start();
+        thread.Begin();
         thread.Join();
         failure?.Throw();
         return result!;

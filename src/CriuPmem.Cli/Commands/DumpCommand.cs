@@ -18,18 +18,14 @@ internal static class DumpCommand
         Interruption.Begin();
         using Session session = Session.Open(given, reporter);
         session.Fill(options);
+        options.OnProgress = reporter.Say;
         Readiness? readiness = null;
         try
         {
             if (options.Lazy is not null)
             {
                 readiness = new Readiness(given, session);
-                bool anyPort = options.Lazy is { Socket: < 0, Port: 0 };
-                options.OnReady = () =>
-                {
-                    if (anyPort) Terminal.Write(StandardOutput, Wording.Port(options.Lazy.Port));
-                    return readiness.Tell();
-                };
+                options.OnReady = readiness.At(options.Lazy);
             }
 
             using StreamSpool? spool = given.Get(OptionCatalog.Stream) ? StreamSpool.ForDump(options) : null;

@@ -8,8 +8,6 @@ namespace CriuPmem.Cli.Commands;
 /// <summary>criu-pmem page-server.</summary>
 internal static class PageServerCommand
 {
-    private const int StandardOutput = 1;
-
     /// <summary>Serves one dump; returns the exit code.</summary>
     /// <param name="given">What the user asks for.</param>
     /// <param name="reporter">What is said.</param>
@@ -17,14 +15,13 @@ internal static class PageServerCommand
     public static int Run(Invocation given, Reporter reporter, int arguments)
     {
         PageServerOptions options = OptionsMapper.ToPageServer(given);
-        bool anyPort = options.Remote is { Socket: < 0, Port: 0 };
         return Serving.Run(given, reporter, arguments, options, (session, readiness) =>
         {
+            Func<bool> tell = readiness.At(options.Remote);
             options.OnReady = () =>
             {
                 if (options.Remote.Socket < 0) reporter.Say($"waiting for {(options.Serve ? "a lazy-pages daemon" : "a dump")} at {options.Remote.Address ?? "every address"}, port {options.Remote.Port} …");
-                if (anyPort) Terminal.Write(StandardOutput, Wording.Port(options.Remote.Port));
-                return readiness.Tell();
+                return tell();
             };
             long received = PageServerJob.Run(options);
             return $"{Wording.Size(received)} of memory {(options.Serve ? "sent from" : "received into")} {session.ImagesDirectory}";

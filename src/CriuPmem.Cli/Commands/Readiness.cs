@@ -1,5 +1,7 @@
 using CriuPmem.Cli.Hooks;
 using CriuPmem.Cli.Options;
+using CriuPmem.Cli.Output;
+using CriuPmem.Engine.Transfer;
 using CriuPmem.Kernel;
 
 namespace CriuPmem.Cli.Commands;
@@ -7,6 +9,8 @@ namespace CriuPmem.Cli.Commands;
 /// <summary>Tells those who wait for it that a server serves: --pidfile, --status-fd, the status-ready action, --daemon.</summary>
 internal sealed class Readiness : IDisposable
 {
+    private const int StandardOutput = 1;
+
     private readonly Session _session;
     private readonly PidFile? _pidFile;
     private readonly int _statusFd;
@@ -17,6 +21,17 @@ internal sealed class Readiness : IDisposable
         _session = session;
         _statusFd = given.Get(RemoteCatalog.StatusFd);
         if (given.Get(OptionCatalog.PidFile) is string path) _pidFile = new PidFile(session.WorkFd, path);
+    }
+
+    /// <summary>What shall be called when somebody serves at a port: <see cref="Tell"/>, which prints one that the kernel chose.</summary>
+    public Func<bool> At(RemoteOptions remote)
+    {
+        bool anyPort = remote is { Socket: < 0, Port: 0 };
+        return () =>
+        {
+            if (anyPort) Terminal.Write(StandardOutput, Wording.Port(remote.Port));
+            return Tell();
+        };
     }
 
     /// <summary>Tells it; false when an action refused.</summary>

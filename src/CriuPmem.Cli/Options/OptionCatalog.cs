@@ -167,7 +167,7 @@ internal static partial class OptionCatalog
         Group = OptionGroup.Snapshot,
         Convert = Values.Seconds,
         Default = 10,
-        Help = "give up when the tree does not stand still after SECONDS (default 10; 0: never)",
+        Help = "give up when the tree does not stand still, or a lazy-pages daemon does not answer, after SECONDS (default 10; 0: never)",
     };
 
     /// <summary>--action-script.</summary>

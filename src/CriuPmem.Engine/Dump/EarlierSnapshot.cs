@@ -54,24 +54,29 @@ internal sealed class EarlierSnapshot : IDisposable
         var directory = new OwnedFd(opened.Value);
         try
         {
-            Sys.Stat(directory.Fd, out FileStat theirs).OrThrow("fstat", path);
-            Sys.Stat(options.ImagesDirectoryFd, out FileStat own).OrThrow("fstat", options.ImagesDirectory);
-            if ((theirs.st_dev, theirs.st_ino) == (own.st_dev, own.st_ino))
-            {
-                throw new CheckpointException(ErrorCode.Usage, "a snapshot cannot continue the one in its own directory")
-                {
-                    Object = path,
-                    Remedy = "Give every snapshot of a chain a directory of its own (-D)",
-                };
-            }
-
-            return new EarlierSnapshot(directory, path);
+            RequireElsewhere(options, new SnapshotReader(directory.Fd, path));
+            var earlier = new EarlierSnapshot(directory, path);
+            foreach (SnapshotReader layer in earlier._chain.Layers) RequireElsewhere(options, layer);
+            return earlier;
         }
         catch
         {
             directory.Dispose();
             throw;
         }
+    }
+
+    /// <summary>The new snapshot takes the place of what is in its directory: that may be nothing which it continues.</summary>
+    private static void RequireElsewhere(DumpOptions options, SnapshotReader continued)
+    {
+        if (!continued.IsSameDirectory(new SnapshotReader(options.ImagesDirectoryFd, options.ImagesDirectory))) return;
+        throw new CheckpointException(ErrorCode.Usage, continued.DirectoryName == options.PreviousImages
+            ? "a snapshot cannot continue the one in its own directory"
+            : $"a snapshot cannot take the place of one that it continues, as {options.PreviousImages} does: neither could be restored")
+        {
+            Object = continued.DirectoryName,
+            Remedy = "Give every snapshot of a chain a directory of its own (-D)",
+        };
     }
 
     /// <summary>Takes the trackers over for the processes of a tree; tells of those without one.</summary>

@@ -85,9 +85,9 @@ internal sealed class StoreSample(OwnedFd file, string directory, ulong bytes)
     {
         ulong next = 0;
         var helper = new Thread(Work, 256 * 1024) { IsBackground = true, Name = "sample reader" };
-        helper.Start();
+        bool hasHelper = helper.TryBegin();
         Work();
-        helper.Join();
+        if (hasHelper) helper.Join();
 
         unsafe void Work()
         {

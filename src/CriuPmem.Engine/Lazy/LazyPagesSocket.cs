@@ -29,11 +29,12 @@ internal static unsafe class LazyPagesSocket
         return address;
     }
 
-    /// <summary>Sends a process's userfaultfd.</summary>
-    public static SysResult Send(int socket, int pid, int userfaultfd)
+    /// <summary>Sends a word: a process's number (of one that has no memory, with the sign changed), or the last one.</summary>
+    public static SysResult Send(int socket, uint word) => Sys.Send(socket, BitConverter.GetBytes(word), 0);
+
+    /// <summary>Sends a process's userfaultfd, which follows its number.</summary>
+    public static SysResult SendDescriptor(int socket, int pid, int userfaultfd)
     {
-        SysResult sent = Sys.Send(socket, BitConverter.GetBytes(pid), 0);
-        if (sent.Failed) return sent;
         Span<byte> control = stackalloc byte[24 + 32];
         control.Clear();
         Header(control, HeaderBytes + sizeof(int), SCM_RIGHTS);
@@ -41,12 +42,17 @@ internal static unsafe class LazyPagesSocket
         // A daemon in another pid namespace can tell by this which process it is.
         Header(control[24..], HeaderBytes + 12, SCM_CREDENTIALS);
         MemoryMarshal.Write(control[40..], pid);
-        sent = Sys.SendMessage(socket, [0], [], control, 0);
-        return sent.Failed ? Sys.SendMessage(socket, [0], [], control[..24], 0) : sent;
+        SysResult sent = Sys.SendMessage(socket, [0], [], control, 0);
+        return sent.Failed && sent.Errno != Errno.EAGAIN ? Sys.SendMessage(socket, [0], [], control[..24], 0) : sent;
     }
 
-    /// <summary>Tells of a process that has no memory.</summary>
-    public static SysResult SendZombie(int socket, int pid) => Sys.Send(socket, BitConverter.GetBytes(-pid), 0);
+    /// <summary>Bytes that the other side has not received yet.</summary>
+    public static SysResult Unreceived(int socket)
+    {
+        int bytes = 0;
+        SysResult asked = Sys.Ioctl(socket, SIOCOUTQ, ref bytes);
+        return asked.Failed ? asked : new SysResult(bytes);
+    }
 
     /// <summary>Receives the userfaultfd behind a process's number.</summary>
     /// <param name="socket">The connection.</param>

@@ -16,6 +16,7 @@ internal sealed class LazyRestore(RestoreContext context) : IDisposable
 
     private readonly List<LazyMemory> _memories = [];
     private LazyPagesClient? _daemon;
+    private LazyPagesPatience? _patience;
     private PagerStart? _pager;
 
     /// <summary>Trees with less saved memory than this are read at once unless the user says otherwise, in bytes.</summary>
@@ -39,7 +40,7 @@ internal sealed class LazyRestore(RestoreContext context) : IDisposable
     {
         if (context.Options.LazyPages)
         {
-            HandOver();
+            HandOver(live);
             return;
         }
 
@@ -69,12 +70,18 @@ internal sealed class LazyRestore(RestoreContext context) : IDisposable
     /// <summary>Connects to the daemon, before anything is made.</summary>
     public void Connect()
     {
-        if (context.Options.LazyPages) _daemon = LazyPagesClient.Connect(context.Options.WorkDirectoryFd);
+        if (context.Options.LazyPages) _daemon = LazyPagesClient.Connect(context.Options.WorkDirectoryFd, context.Options.TimeoutSeconds);
     }
 
     /// <summary>Waits until the pager serves, which it has begun while the tree was completed.</summary>
     /// <exception cref="CheckpointException">It did not come so far.</exception>
-    public void Await() => _pager?.Await();
+    public void Await()
+    {
+        _pager?.Await();
+        _patience?.Dispose();
+        if (_patience is { IsLost: true }) throw Lost();
+        _patience = null;
+    }
 
     /// <summary>The tree is about to run: what nobody waits for may be filled, too.</summary>
     public void Finish()
@@ -83,20 +90,24 @@ internal sealed class LazyRestore(RestoreContext context) : IDisposable
         _pager?.Release();
     }
 
-    /// <summary>Why a process of the tree ended: a lazy-pages daemon that ends takes the tree with it.</summary>
+    /// <summary>Why a process of the tree ended: a lazy-pages daemon that ends, or does not answer, takes the tree with it.</summary>
     /// <param name="failure">What was seen of it.</param>
-    public CheckpointException Cause(CheckpointException failure) => _daemon?.WhenEnded() ?? failure;
+    public CheckpointException Cause(CheckpointException failure) => _patience is { IsLost: true } ? Lost() : _daemon?.WhenEnded() ?? failure;
 
     /// <inheritdoc />
     public void Dispose()
     {
+        _patience?.Dispose();
         _daemon?.Dispose();
         _pager?.Dispose();
     }
 
+    private CheckpointException Lost() => Interruption.IsWanted ? Interruption.Failure() : _daemon!.Silent();
+
     /// <summary>Hands every process to the daemon; it serves from then on.</summary>
-    private void HandOver()
+    private void HandOver(IEnumerable<RestoreProcess> live)
     {
+        _patience = new LazyPagesPatience(live.Select(static process => process.Pid), context.Options.TimeoutSeconds);
         foreach (RestoreProcess process in context.Processes.Where(static process => process.IsZombie)) _daemon!.SendZombie(process.Pid);
         foreach (LazyMemory memory in _memories)
         {
@@ -105,6 +116,7 @@ internal sealed class LazyRestore(RestoreContext context) : IDisposable
         }
 
         context.Log.Info("lazy", $"{Bytes >> 20} MiB of {_memories.Count} processes left to the lazy-pages daemon");
+        _daemon!.AwaitReceived();
     }
 
     /// <summary>Where the kernel or the user's rights do not allow it, memory is read at once unless the user asks for it.</summary>

@@ -67,8 +67,10 @@ internal sealed unsafe class Pager(IPagerSource source, IPagerControl? control, 
         foreach (PagerSpace space in _spaces) Sys.Close(space.Fd);
         hot.Save();
         log.Info("lazy", $"all memory is there after {watch.Total / 1000} ms, {_faults} faults and {_events} events answered");
-        _huge.Make();
     }
+
+    /// <summary>Behind <see cref="Run"/>: makes huge pages of what was filled.</summary>
+    public void MakeHugePages() => _huge.Make();
 
     private bool MayStream => control?.MayStream ?? true;
 

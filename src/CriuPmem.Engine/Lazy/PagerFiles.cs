@@ -3,7 +3,7 @@ using CriuPmem.Engine.Memory;
 namespace CriuPmem.Engine.Lazy;
 
 /// <summary>The pages files, mapped into the pager: on persistent memory pages are copied straight from it. Of compressed ones some blocks are kept.</summary>
-internal sealed unsafe class PagerFiles : IPagerSource
+internal sealed unsafe class PagerFiles : IPagerSource, IDisposable
 {
     private readonly List<(PagesContents Contents, bool Compressed)> _files = [];
 
@@ -38,5 +38,12 @@ internal sealed unsafe class PagerFiles : IPagerSource
         }
 
         return true;
+    }
+
+    /// <summary>Lets go of the files: who has them open keeps a dump from writing them again (--recycle), and their pages count as his.</summary>
+    public void Dispose()
+    {
+        foreach ((PagesContents contents, _) in _files) contents.Dispose();
+        _files.Clear();
     }
 }

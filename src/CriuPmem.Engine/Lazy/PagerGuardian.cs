@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace CriuPmem.Engine.Lazy;
 
 /// <summary>Keeps a pager that died from turning missing pages into zeros: a second process that holds the same descriptors.</summary>
@@ -10,8 +12,8 @@ namespace CriuPmem.Engine.Lazy;
 /// </remarks>
 internal sealed unsafe class PagerGuardian
 {
-    private const int Capacity = 1024;
-    private const int FirstKill = 3, FirstWait = FirstKill + Capacity, Hold = FirstWait + Capacity, Calls = Hold + 1;
+    private const int Capacity = 1024, NameBytes = 64;
+    private const int FirstKill = 4, FirstWait = FirstKill + Capacity, Hold = FirstWait + Capacity, Calls = Hold + 1;
 
     private readonly ChildCalls.Call* _calls;
     private readonly PollFd* _polls; // that of the pager, then those of the processes
@@ -21,15 +23,20 @@ internal sealed unsafe class PagerGuardian
     /// <summary>Prepares the list for this process.</summary>
     public PagerGuardian()
     {
-        ulong bytes = (ulong)(Calls * sizeof(ChildCalls.Call) + (Capacity + 1) * sizeof(PollFd) + 64);
+        ulong bytes = (ulong)(Calls * sizeof(ChildCalls.Call) + (Capacity + 1) * sizeof(PollFd));
         _calls = (ChildCalls.Call*)Sys.Mmap(0, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0).OrThrow("mmap", "the guardian's list");
         _polls = (PollFd*)(_calls + Calls);
-        var name = new Span<byte>(_polls + Capacity + 1, 64);
-        "criu-pmem-guard"u8.CopyTo(name);
+        byte* name = (byte*)NativeMemory.AllocZeroed((nuint)(NameBytes + sizeof(PrctlMmMap))); // in private memory: arguments elsewhere are not shown
+        "criu-pmem-guard"u8.CopyTo(new Span<byte>(name, NameBytes));
         _polls[0] = new PollFd { Fd = (int)Sys.PidfdOpen(Sys.GetPid()).OrThrow("pidfd_open", "the pager"), Events = POLLIN };
-        _calls[0] = new ChildCalls.Call(SyscallNumber.prctl, PR_SET_NAME, (long)(_polls + Capacity + 1));
-        _calls[1] = new ChildCalls.Call(SyscallNumber.setsid);
-        _calls[2] = new ChildCalls.Call(SyscallNumber.poll, (long)_polls, 1, -1);
+        _calls[0] = new ChildCalls.Call(SyscallNumber.prctl, PR_SET_NAME, (long)name);
+        // Also as arguments, which ps(1) shows: else they are the pager's. Where the kernel does not let it, they stay so.
+        var bounds = (PrctlMmMap*)(name + NameBytes);
+        bool isKnown = TryReadBounds(bounds);
+        (bounds->ArgStart, bounds->ArgEnd) = ((ulong)name, (ulong)name + (ulong)"criu-pmem-guard"u8.Length + 1);
+        _calls[1] = isKnown ? new ChildCalls.Call(SyscallNumber.prctl, PR_SET_MM, PR_SET_MM_MAP, (long)bounds, sizeof(PrctlMmMap)) : new ChildCalls.Call(SyscallNumber.getpid);
+        _calls[2] = new ChildCalls.Call(SyscallNumber.setsid);
+        _calls[3] = new ChildCalls.Call(SyscallNumber.poll, (long)_polls, 1, -1);
         for (int slot = 0; slot < Capacity; slot++) Clear(slot);
         _calls[Hold] = new ChildCalls.Call(SyscallNumber.poll);
     }
@@ -73,6 +80,27 @@ internal sealed unsafe class PagerGuardian
     {
         Sys.Kill(_pid, SIGKILL);
         Sys.Wait4(_pid, out _, __WALL);
+    }
+
+    /// <summary>The bounds of this process, which its child will have, too.</summary>
+    private static bool TryReadBounds(PrctlMmMap* bounds)
+    {
+        using ProcDirectory? self = ProcDirectory.TryOpen(Sys.GetPid());
+        if (self?.Stat() is not { StartCode: > 1 } stat) return false;
+        *bounds = new PrctlMmMap
+        {
+            StartCode = stat.StartCode,
+            EndCode = stat.EndCode,
+            StartData = stat.StartData,
+            EndData = stat.EndData,
+            StartBrk = stat.StartBrk,
+            Brk = (ulong)Syscall.Invoke(SyscallNumber.brk).Raw,
+            StartStack = stat.StartStack,
+            EnvStart = stat.EnvStart,
+            EnvEnd = stat.EnvEnd,
+            ExeFd = uint.MaxValue,
+        };
+        return true;
     }
 
     private int Free()

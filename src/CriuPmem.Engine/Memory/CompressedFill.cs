@@ -32,12 +32,13 @@ internal sealed unsafe class CompressedFill
         {
             fill.Cut(pages, runs);
             int helpers = pages.TotalBytes < ParallelFromBytes ? 0 : Math.Min(Environment.ProcessorCount, 4) - 1;
-            var threads = new Thread[helpers];
+            var threads = new List<Thread>(helpers);
             for (int i = 0; i < helpers; i++)
             {
                 CompressedPagesReader?[] readers = [.. fill._readers.Select(static reader => reader?.Again())];
-                threads[i] = new Thread(() => fill.Work(readers), 256 * 1024) { IsBackground = true, Name = "page filler" };
-                threads[i].Start();
+                var thread = new Thread(() => fill.Work(readers), 256 * 1024) { IsBackground = true, Name = "page filler" };
+                if (thread.TryBegin()) threads.Add(thread);
+                else Dispose(readers);
             }
 
             fill.Work(fill._readers);
@@ -97,8 +98,13 @@ internal sealed unsafe class CompressedFill
         finally
         {
             NativeMemory.AlignedFree(buffer);
-            foreach (CompressedPagesReader? reader in readers) reader?.Dispose();
+            Dispose(readers);
         }
+    }
+
+    private static void Dispose(CompressedPagesReader?[] readers)
+    {
+        foreach (CompressedPagesReader? reader in readers) reader?.Dispose();
     }
 
     private void Write(Block block, byte* buffer)

@@ -417,7 +417,7 @@ internal sealed class MemoryRestore(RestoreContext context) : IDisposable
         bool keepsExe = parent is not null && parent.Memory!.ExeFileId == memory.ExeFileId;
         calls.Room(1024, 2);
         RemoteAddress auxv = calls.Batch.Data(MemoryMarshal.AsBytes<ulong>(memory.MmSavedAuxv.ToArray()));
-        var map = new MmMap
+        var map = new PrctlMmMap
         {
             StartCode = memory.MmStartCode,
             EndCode = memory.MmEndCode,
@@ -434,7 +434,7 @@ internal sealed class MemoryRestore(RestoreContext context) : IDisposable
             AuxvBytes = (uint)memory.MmSavedAuxv.Count * 8,
             ExeFd = keepsExe ? uint.MaxValue : (uint)_received[(memory.ExeFileId, O_RDONLY)],
         };
-        calls.Must("prctl(PR_SET_MM_MAP)", SyscallNumber.prctl, PR_SET_MM, PR_SET_MM_MAP, calls.Batch.Data(map), Marshal.SizeOf<MmMap>(), 0);
+        calls.Must("prctl(PR_SET_MM_MAP)", SyscallNumber.prctl, PR_SET_MM, PR_SET_MM_MAP, calls.Batch.Data(map), Marshal.SizeOf<PrctlMmMap>(), 0);
         if (memory.ThpDisabled) calls.Must("prctl(PR_SET_THP_DISABLE)", SyscallNumber.prctl, PR_SET_THP_DISABLE, 1);
         context.Log.Debug("memory", $"{process}: {memory.Vmas.Count} mappings");
     }
@@ -446,13 +446,5 @@ internal sealed class MemoryRestore(RestoreContext context) : IDisposable
         var buffer = new byte[256];
         SysResult read = Sys.ReadFile(AT_FDCWD, path, ref buffer);
         return read.Failed ? null : System.Text.Encoding.ASCII.GetString(buffer, 0, read.Value);
-    }
-
-    /// <summary>struct prctl_mm_map.</summary>
-    [StructLayout(LayoutKind.Sequential)]
-    private struct MmMap
-    {
-        public ulong StartCode, EndCode, StartData, EndData, StartBrk, Brk, StartStack, ArgStart, ArgEnd, EnvStart, EnvEnd, Auxv;
-        public uint AuxvBytes, ExeFd;
     }
 }

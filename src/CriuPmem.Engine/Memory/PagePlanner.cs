@@ -90,7 +90,7 @@ internal sealed class PagePlanner : IDisposable
             },
             256 * 1024)
         { IsBackground = true, Name = "page scanner" };
-        helper.Start();
+        helper.Begin();
         PageChanges changes;
         try
         {

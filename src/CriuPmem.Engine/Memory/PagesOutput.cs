@@ -15,6 +15,7 @@ namespace CriuPmem.Engine.Memory;
 /// <param name="runsOn">The tree stands still now, and runs on afterwards.</param>
 internal sealed class PagesOutput(SnapshotWriter snapshot, DumpOptions options, PagesIds ids, bool runsOn) : IDisposable
 {
+    private readonly CompressionProgress _progress = new(options);
     private readonly List<(DumpProcess Process, OwnedFd Copy, long LengthBytes, uint PagesId)> _later = [];
 
     /// <summary>How pages are compressed; null when they are not.</summary>
@@ -60,7 +61,7 @@ internal sealed class PagesOutput(SnapshotWriter snapshot, DumpOptions options, 
     }
 
     /// <summary>Starts a file of compressed pages for <see cref="LiveMemory"/>, which has copied them itself.</summary>
-    public CompressedPagesWriter Begin(uint pagesId, long lengthBytes) => new(snapshot, pagesId, Compression!.Value, lengthBytes);
+    public CompressedPagesWriter Begin(uint pagesId, long lengthBytes) => new(snapshot, pagesId, Compression!.Value, lengthBytes) { OnAdded = _progress.Add };
 
     /// <summary>Ends such a file.</summary>
     public void End(CompressedPagesWriter file, long lengthBytes)

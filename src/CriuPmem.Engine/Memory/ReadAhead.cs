@@ -22,8 +22,8 @@ internal sealed unsafe class ReadAhead : IDisposable
         _pieces = pieces;
         _files = [.. pages.Files.Select(static file => new OwnedFd(file.Compressed ? -1 : file.Open(out _)))];
         if (Array.TrueForAll(_files, static file => file.Fd < 0 || Sys.FileSystemMagic(file.Fd) == TMPFS_MAGIC || Check.PersistentMemory.IsDax(file.Fd))) return;
-        _thread = new Thread(Read, 128 * 1024) { IsBackground = true, Name = "read ahead" };
-        _thread.Start();
+        var thread = new Thread(Read, 128 * 1024) { IsBackground = true, Name = "read ahead" };
+        if (thread.TryBegin()) _thread = thread;
     }
 
     /// <inheritdoc />

@@ -10,7 +10,6 @@ namespace CriuPmem.Engine.Resources;
 internal static class DatagramQueue
 {
     private const int LargestBytes = 1 << 16, ControlBytes = 512, MostDatagrams = 1 << 20, SendPatienceMilliseconds = 50;
-    private const uint SIOCOUTQ = 0x5411;
     private const int IP_TTL_RECEIVED = 2, IP_TOS_RECEIVED = 1, IPV6_PKTINFO = 50, IPV6_HOPLIMIT = 52, IPV6_TCLASS = 67, UDP_GRO = 104;
 
     /// <summary>Notes what is unread.</summary>

@@ -70,7 +70,7 @@ internal static class PathThread
             },
             1 << 18)
         { Name = "paths" };
-        thread.Start();
+        thread.Begin();
         thread.Join();
         failure?.Throw();
         return result!;

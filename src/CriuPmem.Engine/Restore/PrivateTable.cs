@@ -24,7 +24,7 @@ internal static class PrivateTable
             },
             256 * 1024)
         { IsBackground = true, Name = name };
-        thread.Start();
+        thread.Begin();
         thread.Join();
         failure?.Throw();
     }

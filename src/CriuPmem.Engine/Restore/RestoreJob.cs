@@ -46,8 +46,10 @@ public static class RestoreJob
         tree.Build();
         long forking = watch.Lap();
         Hook(options, "post-restore", context.Root.Pid);
+        tree.RequireAlive("post-restore");
         // By then the restore has been agreed to: what these two answer changes nothing (criu(8)).
         _ = options.OnHook("pre-resume", context.Root.Pid);
+        tree.RequireAlive("pre-resume");
         Interruption.Check();
         Interruption.Hold();
         context.Lazy.Finish();

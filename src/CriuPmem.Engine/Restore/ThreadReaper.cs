@@ -23,7 +23,7 @@ internal sealed class ThreadReaper : IDisposable
         _tids = [.. processes.SelectMany(static process => process.Threads.Skip(1)).Select(static thread => thread.Tid)];
         if (_tids.Count == 0) return;
         _thread = new Thread(Reap, 128 * 1024) { IsBackground = true, Name = "reaper" };
-        _thread.Start();
+        _thread.Begin();
     }
 
     /// <inheritdoc />

@@ -43,8 +43,18 @@ internal sealed unsafe class Transport : IDisposable
     private int[] TaskEnds { get; }
 
     /// <summary>Moves the tasks' ends to numbers of at least <paramref name="number"/> that survive execve.</summary>
+    /// <exception cref="CheckpointException">The limit of open files is too low for that.</exception>
     public void PlaceTaskEnd(int number)
     {
+        ulong needed = (ulong)(number + TaskEnds.Length), limit = ResourceLimit.OpenFiles;
+        if (needed > limit)
+        {
+            throw new CheckpointException(ErrorCode.LimitReached, $"the open files of this tree have numbers for which criu-pmem must be allowed {needed} open files, and it is allowed {limit}")
+            {
+                Remedy = $"Raise the limit: ulimit -n {Math.Max(needed, 65536)} in the shell, LimitNOFILE= in a unit of systemd. What restored programs may is saved with them.",
+            };
+        }
+
         for (int i = 0; i < TaskEnds.Length; i++)
         {
             int moved = (int)Sys.Fcntl(TaskEnds[i], F_DUPFD, number + i).OrThrow("fcntl(F_DUPFD)", "transport");

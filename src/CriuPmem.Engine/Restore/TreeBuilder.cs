@@ -58,6 +58,18 @@ internal sealed class TreeBuilder(RestoreContext context) : IDisposable
         context.Lazy.Await();
     }
 
+    /// <summary>Looks whether all tasks still stand where they were left: an action may have killed one.</summary>
+    /// <param name="action">What ran in between.</param>
+    /// <exception cref="CheckpointException">One has ended, or is about to.</exception>
+    public void RequireAlive(string action)
+    {
+        foreach (RestoreThread thread in Live.SelectMany(static process => process.Threads))
+        {
+            if (thread.Task.IsStopped()) continue;
+            throw thread.Process.Fail(ErrorCode.RestoredDied, $"it was killed before it could run, while the {action} action ran", "Look whether an action script kills it; nothing of the tree is left");
+        }
+    }
+
     /// <summary>Lets all tasks go.</summary>
     public void Commit()
     {

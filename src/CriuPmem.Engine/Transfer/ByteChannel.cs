@@ -7,6 +7,10 @@ internal abstract class ByteChannel(string peer) : IDisposable
     /// <summary>Whom it leads to, for messages.</summary>
     public string Peer => peer;
 
+    /// <summary>How long, in seconds, the other side may let us wait for its next byte, or for room for ours; 0 for ever.</summary>
+    /// <remarks>A machine that is gone is noticed anyway; this is for an engine that is there, and stopped or stuck.</remarks>
+    public virtual int PatienceSeconds { get; set; }
+
     /// <summary>A header has to be sent by itself: the peer, within TLS, waits on its socket for what it has decrypted already.</summary>
     public virtual bool SendsHeadersAlone => false;
 
@@ -51,6 +55,12 @@ internal abstract class ByteChannel(string peer) : IDisposable
     {
         Errno = errno,
         Remedy = "What it reports, and its log, tell why; if it says nothing of it, look for what lies between the machines.",
+    };
+
+    /// <summary>What is said when the other side lets us wait for too long.</summary>
+    public CheckpointException Silent() => new(ErrorCode.TimedOut, $"{peer} has not answered for {PatienceSeconds} s")
+    {
+        Remedy = "Look whether it is stopped, or its disk is slow, and at its log. With --tls at one side only both wait, too.",
     };
 
     /// <summary>What is said when the other side speaks another language.</summary>

@@ -8,6 +8,7 @@ internal sealed class SocketChannel(int socket, string peer) : ByteChannel(peer)
     private const int LookAtSignalsEveryMs = 200;
 
     private int _socket = socket;
+    private StopwatchLap? _waiting; // since when
 
     /// <inheritdoc />
     public override bool IsEnded => (Sys.Poll(_socket, POLLRDHUP, 0) & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
@@ -18,8 +19,14 @@ internal sealed class SocketChannel(int socket, string peer) : ByteChannel(peer)
         while (true)
         {
             SysResult received = Sys.Receive(_socket, buffer, MSG_DONTWAIT);
-            if (!received.Failed) return received.Value;
-            Wait(received.Errno, POLLIN);
+            if (received.Failed)
+            {
+                Wait(received.Errno, POLLIN);
+                continue;
+            }
+
+            _waiting = null;
+            return received.Value;
         }
     }
 
@@ -29,8 +36,14 @@ internal sealed class SocketChannel(int socket, string peer) : ByteChannel(peer)
         while (!bytes.IsEmpty)
         {
             SysResult sent = Sys.Send(_socket, bytes, MSG_DONTWAIT);
-            if (sent.Failed) Wait(sent.Errno, POLLOUT);
-            else bytes = bytes[sent.Value..];
+            if (sent.Failed)
+            {
+                Wait(sent.Errno, POLLOUT);
+                continue;
+            }
+
+            _waiting = null;
+            bytes = bytes[sent.Value..];
         }
     }
 
@@ -50,7 +63,10 @@ internal sealed class SocketChannel(int socket, string peer) : ByteChannel(peer)
     private void Wait(Errno errno, short events)
     {
         if (errno is not (Errno.EAGAIN or Errno.EINTR)) throw Cut(errno);
-        Sys.Poll(_socket, events, LookAtSignalsEveryMs);
+        bool isReady = Sys.Poll(_socket, events, LookAtSignalsEveryMs) != 0;
         Interruption.Check();
+        if (isReady || PatienceSeconds == 0) return;
+        _waiting ??= new StopwatchLap();
+        if (_waiting.Total > PatienceSeconds * 1_000_000L) throw Silent();
     }
 }

@@ -7,6 +7,8 @@ namespace CriuPmem.Engine.Transfer;
 /// <summary>A channel within TLS: both sides show certificates, and neither goes on without a good one of the other.</summary>
 internal sealed class TlsChannel : ByteChannel
 {
+    private const int HandshakeSeconds = 20;
+
     private readonly ByteChannel _inner;
     private readonly SslStream _stream;
 
@@ -19,6 +21,9 @@ internal sealed class TlsChannel : ByteChannel
     /// <inheritdoc />
     public override bool SendsHeadersAlone => true;
 
+    /// <inheritdoc />
+    public override int PatienceSeconds { get => _inner.PatienceSeconds; set => _inner.PatienceSeconds = value; }
+
     /// <summary>Secures a connection, which is closed with the channel, or when that fails.</summary>
     /// <param name="inner">The connection.</param>
     /// <param name="trust">Certificates, own and trusted.</param>
@@ -27,10 +32,12 @@ internal sealed class TlsChannel : ByteChannel
     public static TlsChannel Secure(ByteChannel inner, TlsTrust trust, string? serverName)
     {
         var stream = new SslStream(new ChannelStream(inner), leaveInnerStreamOpen: true);
+        inner.PatienceSeconds = HandshakeSeconds; // who says nothing now would keep everybody else waiting
         try
         {
             if (serverName is null) stream.AuthenticateAsServer(AsServer(trust));
             else stream.AuthenticateAsClient(AsClient(trust, serverName));
+            inner.PatienceSeconds = 0;
             return new TlsChannel(inner, stream);
         }
         catch (Exception failed) when (failed is AuthenticationException or IOException or InvalidOperationException)

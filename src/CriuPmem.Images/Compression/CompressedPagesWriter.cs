@@ -30,6 +30,9 @@ internal sealed class CompressedPagesWriter : IDisposable
         _fd = snapshot.OpenRaw(ImageKind.CompressedPages, pagesId, truncate: true);
     }
 
+    /// <summary>Called by whatever thread has added a block: bytes of its pages, and what became of them.</summary>
+    public Action<int, int>? OnAdded { get; init; }
+
     /// <summary>Its bytes so far.</summary>
     public long StoredBytes => Interlocked.Read(ref _end);
 
@@ -57,6 +60,7 @@ internal sealed class CompressedPagesWriter : IDisposable
             };
             SysResult written = WriteAt(stored, place);
             if (written.Failed) return written;
+            OnAdded?.Invoke(block.Length, stored.Length);
             offset += block.Length;
             plain = plain[block.Length..];
         }

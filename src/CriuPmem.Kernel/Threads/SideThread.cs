@@ -54,8 +54,9 @@ internal sealed class SideThread : IDisposable
         SysResult far = Sys.Fcntl(0, F_DUPFD_CLOEXEC, RoomForDescriptors - 1);
         if (!far.Failed) Sys.Close(far.Value);
         _ended = false;
-        _thread = new Thread(Work, StackBytes) { IsBackground = true, Name = "side thread" };
-        _thread.Start();
+        var thread = new Thread(Work, StackBytes) { IsBackground = true, Name = "side thread" };
+        thread.Begin();
+        _thread = thread;
     }
 
     private void End(bool dropWork)

@@ -21,6 +21,20 @@ public sealed class CompressionTests
         live.Stop();
     }
 
+    /// <summary>What takes long says from time to time how far it has come.</summary>
+    [Fact]
+    public void HighLevel_TellsHowFarItIs()
+    {
+        using var live = new LiveWorkload(Workload.Named("mem_large"));
+        string images = live.NewImages("images");
+        string[] arguments = ["dump", "-R", "-t", $"{live.Pid}", "-D", images, "-v4", "-o", "dump.log", "--compress=lz4:12"];
+        Command dump = Command.Run(Engine.Ours.Program, arguments, TimeSpan.FromMinutes(4)); // some seconds, where nothing else runs
+        Assert.True(dump.ExitCode == 0, dump.Output);
+        Assert.Matches("compress: compressing for [0-9]+ s: [0-9]+ MiB of pages became [0-9]+ MiB so far", File.ReadAllText(Path.Combine(images, "dump.log")));
+        live.Check("after the dump");
+        live.Stop();
+    }
+
     [Theory]
     [InlineData("mem_file_private")]
     [InlineData("mem_memfd")]

@@ -50,6 +50,82 @@ public sealed class DedupTests
         live.Stop();
     }
 
+    /// <summary>Pages files that others may read, or that are somebody else's, are changed where they are: what is left in them is needed.</summary>
+    [Theory]
+    [InlineData("chmod 644")]
+    [InlineData("chown 65534")]
+    public void FileThatIsNotOursAlone_KeepsWhatIsNeeded(string change)
+    {
+        using var live = new LiveWorkload(Workload.Named("mem_churn"));
+        string first = live.NewImages("1"), second = live.NewImages("2");
+        List<int> before = live.LastingProcesses();
+        live.Dump(Engine.Ours, first, "-R", "--track-mem");
+        Assert.Equal(0, Command.Run("/bin/sh", ["-c", $"{change} {first}/*.img"], Engine.Limit).ExitCode);
+        live.Check("after the first snapshot");
+        live.Dump(Engine.Ours, second, "--prev-images-dir", "../1");
+        ProcessTable.WaitGone(before, TimeSpan.FromSeconds(10), "dump");
+        Assert.Equal(0, EngineRun.Run("dedup", "-D", second).ExitCode);
+        ExpectRefused(live, first, second);
+        live.Restore(Engine.Ours, second);
+        live.Check("restored");
+        live.Stop();
+    }
+
+    /// <summary>A flipped bit in the mark does not make zeros of pages that are gone, and takes nothing from the later snapshot.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(28)]
+    public void DamagedMark_StillKeepsTheEarlierFromBeingRestored(int fromEnd)
+    {
+        using var live = new LiveWorkload(Workload.Named("mem_churn"));
+        string first = live.NewImages("1"), second = live.NewImages("2");
+        List<int> before = live.LastingProcesses();
+        live.Dump(Engine.Ours, first, "-R", "--track-mem");
+        live.Check("after the first snapshot");
+        live.Dump(Engine.Ours, second, "--prev-images-dir", "../1", "--auto-dedup");
+        ProcessTable.WaitGone(before, TimeSpan.FromSeconds(10), "dump");
+        foreach (string pages in Directory.GetFiles(first, "pages-*.img"))
+        {
+            using FileStream file = File.Open(pages, FileMode.Open, FileAccess.ReadWrite);
+            if (file.Length % 4096 == 0) continue;
+            file.Position = file.Length - fromEnd;
+            int flipped = file.ReadByte() ^ 1;
+            file.Position--;
+            file.WriteByte((byte)flipped);
+        }
+
+        EngineRun.Refuses(["restore", "-d", "-D", first], "CP1301", "no longer in this snapshot");
+        live.ExpectGone("after a restore that was refused");
+        Assert.Equal(0, EngineRun.Run("dedup", "-D", second).ExitCode);
+        live.Restore(Engine.Ours, second);
+        live.Check("after the later one was restored");
+        live.Stop();
+    }
+
+    /// <summary>A backup by hard links shares its files: holes in one would be holes in the other.</summary>
+    [Theory]
+    [InlineData("--auto-dedup")]
+    [InlineData("dedup")]
+    public void FileWithAnotherName_IsLeft(string how)
+    {
+        using var live = new LiveWorkload(Workload.Named("mem_churn"));
+        string first = live.NewImages("1"), second = live.NewImages("2"), backup = Path.Combine(live.Home, "backup");
+        List<int> before = live.LastingProcesses();
+        live.Dump(Engine.Ours, first, "-R", "--track-mem");
+        Assert.Equal(0, Command.Run("/bin/cp", ["-al", first, backup], Engine.Limit).ExitCode);
+        string[] pages = Directory.GetFiles(backup, "pages-*.img");
+        byte[][] saved = [.. pages.Select(File.ReadAllBytes)];
+        live.Check("after the first snapshot");
+        live.Dump(Engine.Ours, second, ["--prev-images-dir", "../1", .. how == "dedup" ? (string[])[] : [how]]);
+        ProcessTable.WaitGone(before, TimeSpan.FromSeconds(10), "dump");
+        if (how == "dedup") EngineRun.Refuses(["dedup", "-D", second], "CP1300", "pages-", "another name", "Nothing was freed");
+        else Assert.Contains("another name", File.ReadAllText(Path.Combine(second, "dump.log")), StringComparison.Ordinal);
+        for (int i = 0; i < pages.Length; i++) Assert.Equal(saved[i], File.ReadAllBytes(pages[i]));
+        live.Restore(Engine.Ours, second);
+        live.Check("restored");
+        live.Stop();
+    }
+
     /// <summary>The mark behind the pages is nothing to the peer.</summary>
     [Fact]
     public void Peer_RestoresTheLater()

@@ -101,6 +101,52 @@ public sealed class LazyRestoreTests
         Assert.False(File.Exists(Path.Combine(live.Home, "result.1")), "it came to an end with pages missing");
     }
 
+    /// <summary>ps(1) shows which of the two is which, with and without arguments.</summary>
+    [Fact]
+    public void Guardian_HasANameOfItsOwn()
+    {
+        using var live = new LiveWorkload(Program);
+        string images = Restored(live, 1, stopped: true);
+        int guardian = LazyPager.FindGuardian(images), pager = LazyPager.Find(images);
+        Assert.Equal("criu-pmem-guard\0", File.ReadAllText($"/proc/{guardian}/cmdline"));
+        Assert.StartsWith("criu-pmem\0lazy-restore-pager\0", File.ReadAllText($"/proc/{pager}/cmdline"), StringComparison.Ordinal);
+        LazyPager.Signal("CONT", pager);
+        LazyPager.WaitDone(images);
+        live.Check("after all memory came");
+        live.Stop();
+    }
+
+    /// <summary>While it makes huge pages the pager has let go of the pages files, which a dump may want to write again by then.</summary>
+    [Fact]
+    public void PagerThatMakesHugePages_HasNoPagesFile()
+    {
+        using var live = new LiveWorkload(new Workload("mem_hot", "512"));
+        string images = Restored(live, 1, stopped: true);
+        int pager = LazyPager.Find(images);
+        Assert.Contains("pages-", File.ReadAllText($"/proc/{pager}/maps"), StringComparison.Ordinal);
+        LazyPager.Signal("CONT", pager);
+        LazyPager.WaitDone(images);
+        bool seen = false;
+        while (!seen && Directory.Exists($"/proc/{pager}"))
+        {
+            string maps = "";
+            try
+            {
+                maps = File.ReadAllText($"/proc/{pager}/maps");
+            }
+            catch (IOException)
+            {
+                // It ended.
+            }
+
+            seen = maps.Contains("[stack]", StringComparison.Ordinal) && !maps.Contains("pages-", StringComparison.Ordinal);
+        }
+
+        Assert.True(seen, "the pager had the pages file as long as it lived");
+        live.Check("after all memory came");
+        live.Stop();
+    }
+
     [Fact]
     public void GuardianKilled_TreeGoesOn()
     {

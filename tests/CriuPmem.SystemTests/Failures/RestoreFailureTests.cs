@@ -119,6 +119,20 @@ public sealed class RestoreFailureTests
         live.Stop();
     }
 
+    /// <summary>What a script kills before it could run is not told as restored, by whichever script and whoever else of the tree it is.</summary>
+    [Theory]
+    [InlineData("post-restore", "$CRTOOLS_INIT_PID")]
+    [InlineData("pre-resume", "$CRTOOLS_INIT_PID")]
+    [InlineData("pre-resume", "$(pgrep -P $CRTOOLS_INIT_PID | head -n 1)")]
+    public void KilledByActionScript_IsTold(string stage, string whom)
+    {
+        using LiveWorkload live = Dumped("tree_shapes", out string images, out _);
+        string script = EngineRun.Script(live, stage, $"kill -9 {whom}");
+        EngineRun.Refuses(["restore", "-d", "-D", images, "--action-script", script], "CP1405", "killed before it could run", stage);
+        live.ExpectGone("after a script killed one of it");
+        Again(live, images);
+    }
+
     /// <summary>Without -d it waits for the root process, and its own exit code tells of the restore alone.</summary>
     [Fact]
     public async Task Attached_WaitsForTheEnd_ExitsWithZero()

@@ -59,6 +59,26 @@ public sealed class TrustTests
         live.Stop();
     }
 
+    /// <summary>Two directories by turns: the third snapshot would take the place of the first, which it continues by the second.</summary>
+    [Theory]
+    [InlineData("--no-live")]
+    [InlineData("--live")]
+    public void ChainThatWouldReplaceItsBeginning_IsRefused(string live)
+    {
+        using var tree = new LiveWorkload(Workload.Named("mem_anon"));
+        string first = tree.NewImages("first"), second = tree.NewImages("second");
+        tree.Dump(Engine.Ours, first, "-R", "--track-mem");
+        tree.Dump(Engine.Ours, second, "-R", "--track-mem", "--prev-images-dir", "../first");
+        EngineRun.Refuses(["dump", "-t", $"{tree.Pid}", "-R", live, "-D", first, "--track-mem", "--prev-images-dir", "../second"], "CP1006", "../second", "take the place");
+        EngineRun.Refuses(["pre-dump", "-t", $"{tree.Pid}", "-D", first, "--prev-images-dir", "../second"], "CP1006", "../second", "take the place");
+        tree.Check("after both refusals");
+        List<int> processes = tree.Processes();
+        ProcessTable.Kill(tree.Processes);
+        ProcessTable.WaitGone(processes, TimeSpan.FromSeconds(10), "killed");
+        tree.Restore(Engine.Ours, second);
+        tree.Stop();
+    }
+
     /// <summary>An inventory that names a process which holds nothing does not have it killed.</summary>
     [Fact]
     public void ProcessThatIsNoHolder_IsLeftAlone()

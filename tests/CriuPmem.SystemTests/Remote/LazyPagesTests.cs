@@ -135,6 +135,57 @@ public sealed class LazyPagesTests
         Assert.False(File.Exists(Path.Combine(images, "lazy-pages.socket")), "the daemon left its socket behind");
     }
 
+    /// <summary>A daemon that is there, and takes nothing: the restore gives up after a while, and leaves nothing.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void DaemonThatDoesNotAnswer_IsNotWaitedForForEver(bool accepts)
+    {
+        using var live = new LiveWorkload(Workload.Named("tree_shapes"));
+        string images = live.NewImages("images");
+        List<int> tree = live.Processes();
+        live.Dump(Engine.Ours, images);
+        ProcessTable.WaitGone(tree, TimeSpan.FromSeconds(10), "dump");
+        string socket = Path.Combine(images, "lazy-pages.socket");
+        using (var daemon = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified))
+        {
+            daemon.Bind(new UnixDomainSocketEndPoint(socket));
+            daemon.Listen(0);
+            using var first = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+            if (!accepts) first.Connect(new UnixDomainSocketEndPoint(socket)); // so that there is no room for another
+            EngineRun.Refuses(["restore", "-d", "-D", images, "--lazy-pages", "--timeout", "2"], "CP1004", "lazy-pages daemon", "did not answer within 2 s", "--timeout");
+        }
+
+        live.ExpectGone("after a restore that gave up");
+        File.Delete(socket);
+        live.Restore(Engine.Ours, images);
+        live.Check("restored without a daemon");
+        live.Stop();
+    }
+
+    /// <summary>One that takes all, and waits itself for a page server that says nothing, keeps a restore waiting where a task needs a page.</summary>
+    [Fact]
+    public void DaemonThatFillsNothing_IsNotWaitedForForEver()
+    {
+        using var live = new LiveWorkload(Workload.Named("mem_anon"));
+        string images = live.NewImages("images");
+        List<int> tree = live.Processes();
+        live.Dump(Engine.Ours, images);
+        ProcessTable.WaitGone(tree, TimeSpan.FromSeconds(10), "dump");
+        using var silent = new TcpListener(System.Net.IPAddress.Loopback, 0);
+        silent.Start(); // the kernel takes the connection, nobody else does
+        int port = ((System.Net.IPEndPoint)silent.LocalEndpoint).Port;
+        using (Server daemon = Daemon(Engine.Ours, images, "--page-server", "--address", "127.0.0.1", "--port", $"{port}"))
+        {
+            EngineRun.Refuses(["restore", "-d", "-D", images, "--lazy-pages", "--timeout", "2"], "CP1004", $"lazy-pages daemon (process {daemon.Pid})", "page server", "--timeout");
+            Assert.Empty(ProcessTable.InSession(live.Pid));
+        }
+
+        live.Restore(Engine.Ours, images);
+        live.Check("restored without a daemon");
+        live.Stop();
+    }
+
     /// <summary>A source that goes before anybody has asked for a page is missed at once, not when a restore comes.</summary>
     [Fact]
     public void SourceThatEnds_EndsTheDaemonThatWaits()

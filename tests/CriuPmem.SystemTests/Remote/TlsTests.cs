@@ -72,6 +72,59 @@ public sealed class TlsTests : IDisposable
         Expect("elsewhere", "good", ["--tls-no-cn-verify", "--tls-cacrl", Path.Combine(_pki, "revoked.crl")], "CP1504", "is revoked");
     }
 
+    /// <summary>Either side's; the other one's clock may be wrong, so both dates are looked at.</summary>
+    [Theory]
+    [InlineData(-30, -10)]
+    [InlineData(10, 20)]
+    public void Certificate_OutOfItsTime_IsRefused(int from, int to)
+    {
+        using RSA key = RSA.Create(2048);
+        var request = new CertificateRequest("CN=localhost", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
+        using X509Certificate2 wide = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-100), DateTimeOffset.UtcNow.AddDays(100));
+        File.AppendAllText(Path.Combine(_pki, "ca.pem"), "\n" + wide.ExportCertificatePem());
+        Make("late", "localhost", wide, from, to);
+        Expect("late", "good", [], "CP1504", "is not trusted");
+        Expect("good", "late", [], "CP150", "");
+    }
+
+    /// <summary>One side speaks TLS, the other does not: neither waits for ever, and the program goes on.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void OneSideOnly_IsRefused(bool serverDoes)
+    {
+        using var live = new LiveWorkload(Workload.Named("mem_anon"));
+        string images = live.NewImages("images"), received = live.NewImages("received");
+        int port = Machine.FreePort();
+        using Server serves = Server.AtPort(Engine.Ours, "page-server", received, port, serverDoes ? Options("good") : []);
+        Command dump = EngineRun.Run(["dump", "-R", "-t", $"{live.Pid}", "-D", images, .. ToServer(port), .. serverDoes ? [] : Options("good")]);
+        Assert.True(dump.ExitCode == 1, dump.Output);
+        Assert.Matches(@"\[CP(1004|150[0-9])\]", dump.Output);
+        Assert.Contains("page server at localhost", dump.Output, StringComparison.Ordinal);
+        Assert.Equal(1, serves.ExitCode);
+        Assert.Empty(Directory.EnumerateFiles(images, "*.img"));
+        Assert.Empty(Directory.EnumerateFiles(received, "*.img"));
+        live.Check("after the dump");
+        live.Stop();
+    }
+
+    /// <summary>Who connects and says nothing, or nonsense, does not keep a server for ever.</summary>
+    [Theory]
+    [InlineData(0, "CP1004")]
+    [InlineData(5000, "CP1504")]
+    public void ClientThatDoesNotSpeakTls_EndsTheServer(int bytes, string code)
+    {
+        string received = Directory.CreateDirectory(Path.Combine(_pki, "received")).FullName;
+        int port = Machine.FreePort();
+        using Server serves = Server.AtPort(Engine.Ours, "page-server", received, port, Options("good"));
+        using var client = new System.Net.Sockets.TcpClient("127.0.0.1", port);
+        client.GetStream().Write(RandomNumberGenerator.GetBytes(bytes));
+        Assert.Equal(1, serves.ExitCode);
+        Assert.Contains($"[{code}]", serves.LastLine, StringComparison.Ordinal);
+        Assert.Empty(Directory.EnumerateFiles(received, "*.img"));
+    }
+
     [Fact]
     public void File_ThatIsMissing_IsNamed()
     {
@@ -114,7 +167,7 @@ public sealed class TlsTests : IDisposable
     private string[] Options(string name) =>
         ["--tls", "--tls-cacert", Path.Combine(_pki, "ca.pem"), "--tls-cert", Path.Combine(_pki, name + ".pem"), "--tls-key", Path.Combine(_pki, name + ".key"), "--tls-cacrl", Path.Combine(_pki, "good.crl")];
 
-    private void Make(string name, string host, X509Certificate2 authority)
+    private void Make(string name, string host, X509Certificate2 authority, double fromDay = -0.05, double toDay = 20)
     {
         using RSA key = RSA.Create(2048);
         var request = new CertificateRequest($"CN={host}", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
@@ -123,7 +176,7 @@ public sealed class TlsTests : IDisposable
         if (host == "localhost") names.AddIpAddress(System.Net.IPAddress.Loopback); // the peer, as a server, expects the name of its --address in a client's
         request.CertificateExtensions.Add(names.Build());
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(false, false, 0, true));
-        using X509Certificate2 made = request.Create(authority, DateTimeOffset.UtcNow.AddHours(-1), DateTimeOffset.UtcNow.AddDays(20), RandomNumberGenerator.GetBytes(8));
+        using X509Certificate2 made = request.Create(authority, DateTimeOffset.UtcNow.AddDays(fromDay), DateTimeOffset.UtcNow.AddDays(toDay), RandomNumberGenerator.GetBytes(8));
         File.WriteAllText(Path.Combine(_pki, name + ".pem"), made.ExportCertificatePem());
         File.WriteAllText(Path.Combine(_pki, name + ".key"), key.ExportPkcs8PrivateKeyPem());
     }

@@ -1,4 +1,5 @@
 using CriuPmem.Images;
+using CriuPmem.Kernel;
 
 namespace CriuPmem.Tests.Images;
 
@@ -59,6 +60,30 @@ public sealed class FreedPagesTests : IDisposable
         file.WriteByte(77);
         file.Flush();
         Assert.Null(FreedPages.Read(Fd(file), length));
+    }
+
+    /// <summary>When pages are gone a mark that does not hold must not hide it: they would be restored as zeros.</summary>
+    [Fact]
+    public void Read_ChangedMark_PagesThatAreGone_AreTold()
+    {
+        using FileStream file = Make();
+        (ulong Start, ulong End)[] freed = [(PageBytes, 3 * PageBytes), (60 * PageBytes, 64 * PageBytes)];
+        Assert.False(FreedPages.Note(Fd(file), freed, "later").Failed);
+        foreach ((ulong start, ulong end) in freed) Assert.False(ImageFileCalls.PunchHole(Fd(file), (long)start, (long)(end - start)).Failed);
+        long length = new FileInfo(_path).Length;
+        foreach (long at in (long[])[length - 1, length - 28, length - 60])
+        {
+            file.Position = at;
+            int before = file.ReadByte();
+            file.Position = at;
+            file.WriteByte((byte)(before ^ 1));
+            file.Flush();
+            FreedPages mark = FreedPages.Read(Fd(file), length)!;
+            Assert.Equal(6 * PageBytes, mark.BytesIn(new SavedRun(0x10000, Pages * PageBytes, PageFlags.Present, 0, 0)));
+        }
+
+        Assert.False(FreedPages.Note(Fd(file), [(10 * PageBytes, 11 * PageBytes)], "much later").Failed); // what was known by holes alone stays known
+        Assert.Equal(7 * PageBytes, FreedPages.Read(Fd(file), new FileInfo(_path).Length)!.BytesIn(new SavedRun(0x10000, Pages * PageBytes, PageFlags.Present, 0, 0)));
     }
 
     private static void Compare(FreedPages mark, bool[] gone, Random random)

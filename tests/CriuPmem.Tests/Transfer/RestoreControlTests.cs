@@ -15,7 +15,8 @@ public sealed class RestoreControlTests
         using var other = new OwnedFd(there);
         using var control = new RestoreControl(here, _ => [], EngineLog.None);
         using var file = new OwnedFd((int)Sys.MemfdCreate("no-userfaultfd", 1).OrThrow("memfd_create", "a test"));
-        Assert.False(LazyPagesSocket.Send(there, 4711, file.Fd).Failed);
+        Assert.False(LazyPagesSocket.Send(there, 4711).Failed);
+        Assert.False(LazyPagesSocket.SendDescriptor(there, 4711, file.Fd).Failed);
         CheckpointException failure = Assert.Throws<CheckpointException>(() => control.Read(Pager(control)));
         Assert.Equal(ErrorCode.WrongData, failure.Code);
         Assert.Contains("4711", failure.Message, StringComparison.Ordinal);

@@ -91,12 +91,13 @@ internal sealed class PageCopier : IDisposable
 
     private void Work(CopyJob job, long totalBytes)
     {
-        Thread[] helpers = totalBytes >= ParallelFromBytes ? [.. Enumerable.Range(0, job.Way?.Workers - 1 ?? _helpers).Select(_ => Help(job))] : [];
+        Thread[] helpers = totalBytes >= ParallelFromBytes ? [.. Enumerable.Range(0, job.Way?.Workers - 1 ?? _helpers).Select(_ => Help(job)).OfType<Thread>()] : [];
         _own.Work(job);
         foreach (Thread helper in helpers) helper.Join();
     }
 
-    private static Thread Help(CopyJob job)
+    /// <summary>Starts a helper; null where a limit forbids another thread.</summary>
+    private static Thread? Help(CopyJob job)
     {
         var thread = new Thread(
             () =>
@@ -113,8 +114,7 @@ internal sealed class PageCopier : IDisposable
             },
             256 * 1024)
         { IsBackground = true, Name = "page copier" };
-        thread.Start();
-        return thread;
+        return thread.TryBegin() ? thread : null;
     }
 
     /// <summary>Cuts runs at the borders of buffers in the pages file.</summary>

@@ -15,6 +15,9 @@ internal sealed class TaskCopy
     /// <summary>Less is copied without, in bytes.</summary>
     public const long WorthwhileBytes = 64 << 20;
 
+    // A window's page tables, and its pages where the engine could not make them.
+    private const ulong LeastRoomBytes = 16 << 20;
+
     private const int WindowExtents = 16;
     private const ulong WindowBytes = WindowExtents * ExtentWindow.Bytes;
 
@@ -44,6 +47,7 @@ internal sealed class TaskCopy
         const ulong faults = 1UL << (SIGSEGV - 1) | 1UL << (SIGBUS - 1);
         if (process.Threads.Exists(static thread => thread.Status.Seccomp != 0 || ((thread.Status.PendingThread | thread.Status.PendingProcess | thread.Status.Ignored) & faults) != 0)) return null;
         if (FindRoom(process.Mappings) is not { } address) return null;
+        if (MemoryRoom.Bytes(process.Proc) < LeastRoomBytes) return null; // what it maps is its own, and the kernel might end it for that
         var window = new FileWindow(space, process.Leader.Task, process.CopyOf, file, FreeNumbers(process), address);
         return new TaskCopy(window.TryCopy);
     }
@@ -55,7 +59,7 @@ internal sealed class TaskCopy
     public void Run(CopyJob job, ExtentQueue queue, CopyWorker own)
     {
         var helper = new Thread(() => TryHelp(job, queue), 256 * 1024) { IsBackground = true, Name = "page copier" };
-        helper.Start();
+        helper.Begin();
         try
         {
             for (bool isDone = false; !isDone && job.GoesOn();)

@@ -5,9 +5,9 @@ namespace CriuPmem.Engine.Memory;
 /// Measured (2 CPUs, Linux 6.18): huge pages of a tmpfs take 8 GB/s with two threads, write(2) into it 2.5. Whether O_DIRECT is
 /// faster on a disk than the page cache with fsync after it, two tries here did not tell.
 /// Into a fresh DAX file write(2) stores past the caches (Documentation/filesystems/dax.rst), so that only metadata is left to
-/// sync, but ext4 and xfs let one CPU at a time do so. Mapped, all CPUs store, and processes by themselves; but where a file has no
-/// blocks yet the kernel zeroes what it maps, which writes everything twice. So it is for files that have them (--recycle). No
-/// figures: only emulated persistent memory was at hand, which tells what is durable and not what is fast.
+/// sync, but ext4 and xfs let one CPU at a time do so. Mapped, all CPUs store, and processes by themselves. That is for files that
+/// have their blocks (--recycle): in others each fault would be a transaction of the journal, and whether it gains anything there was
+/// not tried. No figures: only emulated persistent memory was at hand, which tells what is durable and not what is fast.
 /// </remarks>
 internal static class CopyWays
 {

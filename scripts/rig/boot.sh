@@ -3,7 +3,8 @@
 #   usage: boot.sh --kernel 6.1|6.12|7.x --initrd FILE [option…] [-- QEMU-ARGUMENT…]
 #     --pmem FILE[:SIZE]     an NVDIMM backed by FILE, made if missing (/dev/pmem0, then 1, …)
 #     --kept FILE            also make FILE: the first NVDIMM as it is when all that is still
-#                            in CPU caches is lost (cacheloss.c; needs install.sh cacheloss)
+#                            in CPU caches is lost (cacheloss.c; needs install.sh cacheloss);
+#                            the guest then uses one CPU
 #     --args A,B             arguments for /payload/run.sh
 #     --fs ext4|xfs|none     filesystem on the first NVDIMM, mounted at /mnt/pmem (ext4)
 #     --mkfs                 make it anew even if there is one
@@ -58,6 +59,9 @@ if [ -n "$kept" ]; then
   [ "$mem" -le 3072 ] || die "--kept needs --mem 3072 or less: only then is the first NVDIMM at 4 GiB"
   RIG_QEMU=$RIG_DIR/qemu/run
   cp --sparse=always "$file" "$kept"
+  # With one host thread for all CPUs QEMU tells a plugin which CPU translated an instruction, not which one runs it; then fences
+  # of one CPU would count for another. With a single CPU that is the same. (-smp stays: else the kernel leaves LOCK prefixes out.)
+  append+=" maxcpus=1"
   devices+=(-plugin "$RIG_DIR/qemu/cacheloss.so,nvdimm=$file,kept=$kept,base=0x100000000")
 fi
 

@@ -56,7 +56,7 @@ build_base() {
     COPY_ELF_TO=/usr/sbin "$here/copy-elf.sh" "$extra" "$(command -v "$tool")"
   done
   overlay "$extra/root" "$stage"
-  for command in pvcreate vgcreate lvcreate vgchange; do ln -s lvm "$stage/usr/sbin/$command"; done
+  for command in pvcreate vgcreate lvcreate vgmknodes; do ln -s lvm "$stage/usr/sbin/$command"; done
   rm -rf "$extra"
 
   # Modules are stored unpacked: an emulated CPU takes long to decompress them.

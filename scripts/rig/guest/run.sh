@@ -229,22 +229,93 @@ other() { # NAME
   case $? in 0) echo "ok $name" ;; 77) ;; *) echo "FAIL $name" ;; esac
 }
 
+# --- real programs: dumped with their data, then the power goes ----------------------------------------------------------------
+
+verdict() { # NAME: of the command before
+  if [ $? = 0 ]; then echo "ok $1"; else echo "FAIL $1"; fi
+}
+
+redis() {
+  name=redis home=$store/redis
+  set -e
+  mkdir -p "$home/data"
+  echo 3000 > /proc/sys/kernel/ns_last_pid
+  (setsid redis-server --bind 127.0.0.1 --dir "$home/data" --appendonly yes --appendfsync always --save "" < /dev/null > /dev/null 2>&1 &)
+  wait_for 60 redis-cli PING
+  redis-cli EVAL "for i = 1, 100000 do redis.call('SET', 'key:' .. i, string.rep('value ' .. i .. ' ', 40)) end" 0
+  redis-cli SET visits 41
+  redis-cli INFO server | grep run_id > "$home/run_id"
+  sync
+  pid=$(redis-cli INFO server | tr -d '\r' | sed -n 's/^process_id://p')
+  dump images
+  echo "dumped 1"
+  sleep 600
+}
+
+redis_verify() {
+  name=redis home=$store/redis pid=1000000
+  (
+    set -e
+    restore images
+    redis-cli INFO server | grep run_id | cmp - "$home/run_id"
+    [ "$(redis-cli DBSIZE)" = 100001 ]
+    redis-cli GET key:777 | grep -q "^value 777 value 777 "
+    [ "$(redis-cli INCR visits)" = 42 ]
+  )
+  verdict redis
+}
+
+sql() { mariadb --no-defaults -uroot -S "$home/socket" -N -B -e "$1"; }
+
+mariadb_server() {
+  name=mariadb home=$store/mariadb
+  set -e
+  mkdir -p "$home"
+  cp -r /payload/mariadb-data "$home/data"
+  echo 3000 > /proc/sys/kernel/ns_last_pid
+  (setsid mariadbd --no-defaults --datadir="$home/data" --socket="$home/socket" --user=root --skip-networking \
+    --innodb-use-native-aio=0 --innodb-log-file-size=8M --lc-messages-dir=/payload/mariadb-share --character-sets-dir=/payload/mariadb-share/charsets \
+    --pid-file="$home/pid" < /dev/null > /dev/null 2>&1 &)
+  wait_for 120 sql "SELECT 1" > /dev/null 2>&1
+  sql "CREATE DATABASE shop; USE shop; CREATE TABLE sale (id INT PRIMARY KEY, price INT); INSERT INTO sale SELECT seq, seq % 97 FROM seq_1_to_20000"
+  sql "CREATE TABLE shop.basket (id INT PRIMARY KEY) ENGINE=MEMORY; INSERT INTO shop.basket VALUES (7)"
+  sync
+  pid=$(cat "$home/pid")
+  dump images --file-locks --ghost-limit 64M
+  echo "dumped 1"
+  sleep 600
+}
+
+mariadb_verify() {
+  name=mariadb home=$store/mariadb pid=1000000
+  (
+    set -e
+    restore images --file-locks
+    [ "$(sql "SELECT COUNT(*), SUM(price) FROM shop.sale")" = "$(printf '20000\t%s' "$1")" ]
+    [ "$(sql "SELECT id FROM shop.basket")" = 7 ] # lies in memory alone
+    sql "INSERT INTO shop.sale VALUES (20001, 5)"
+    sql "CHECK TABLE shop.sale" | grep -q OK
+  )
+  verdict mariadb
+}
+
 # A volume over both NVDIMMs, made as a user does it.
 lvm_volume() {
   set -e
   mkdir -p /run/lock/lvm
   pvcreate -q /dev/pmem0 /dev/pmem1
   vgcreate -q memory /dev/pmem0 /dev/pmem1
-  lvcreate -q -y -l 100%FREE -n store memory
-  mkfs.ext4 -q -b 4096 /dev/memory/store
-  mount -o dax /dev/memory/store "$store"
+  lvcreate -q -y -Wn -Zn -l 100%FREE -n store memory # nobody makes device nodes here (udev), so it cannot wipe
+  vgmknodes
+  mkfs.ext4 -q -b 4096 /dev/mapper/memory-store
+  mount -t ext4 -o dax /dev/mapper/memory-store "$store"
   set +e
 }
 
 step=$1
 shift
 case $step in
-  few | all | loop | verify | other) "$step" "$@" ;;
+  few | all | loop | verify | other | redis | redis_verify | mariadb_server | mariadb_verify) "$step" "$@" ;;
   lvm) lvm_volume && all lvm ;;
   old) it "$1" test_old_kernel ;;
   *) say "unknown step $step"; exit 2 ;;

@@ -5,9 +5,9 @@ namespace CriuPmem.Engine.Memory;
 /// Measured (2 CPUs, Linux 6.18): huge pages of a tmpfs take 8 GB/s with two threads, write(2) into it 2.5. On a disk (virtio, ext4)
 /// 1 GiB is durable at 1.6 to 2.5 GB/s past the page cache, and at 0.15 to 1.3 through it (bench/disk.c).
 /// Into a fresh DAX file write(2) stores past the caches (Documentation/filesystems/dax.rst), so that only metadata is left to
-/// sync, but ext4 and xfs let one CPU at a time do so. Mapped, all CPUs store, and processes by themselves; but where a file has no
-/// blocks yet the kernel zeroes what it maps, which writes everything twice. So it is for files that have them (--recycle). No
-/// figures: only emulated persistent memory was at hand, which tells what is durable and not what is fast.
+/// sync, but ext4 and xfs let one CPU at a time do so. Mapped, all CPUs store, and processes by themselves. That is for files that
+/// have their blocks (--recycle): in others each fault would be a transaction of the journal, and whether it gains anything there was
+/// not tried. No figures: only emulated persistent memory was at hand, which tells what is durable and not what is fast.
 /// </remarks>
 internal static class CopyWays
 {

@@ -27,7 +27,7 @@ internal sealed unsafe class ExtentWindow : IDisposable
     /// <summary>Reserves addresses for one into a file of a tmpfs.</summary>
     public static ExtentWindow IntoTmpfs() => new(false);
 
-    /// <summary>Reserves addresses for one into a DAX file that has its blocks already: making and zeroing them by mapping costs as much as the copy.</summary>
+    /// <summary>Reserves addresses for one into a DAX file that has its blocks already.</summary>
     public static ExtentWindow IntoPersistentMemory() => new(true);
 
     /// <summary>Moves to an extent and makes it ready: on a tmpfs one huge page.</summary>

@@ -36,6 +36,7 @@ public static class PreDumpJob
         try
         {
             if (options.PreviousImages is { } parent) snapshot.LinkParent(parent);
+            AddressSpaceDump.Prepare(options.Pid);
             watch.Lap();
             tree = FrozenTree.Freeze(options.Pid, options.TimeoutSeconds, options.Log);
             long freezing = watch.Lap();

@@ -34,6 +34,7 @@ public static class DumpJob
         try
         {
             if (options.PreviousImages is { } parent) snapshot.LinkParent(parent);
+            AddressSpaceDump.Prepare(options.Pid);
             saver.Prepare();
             using var quiet = new NoCollections();
             watch.Lap();

@@ -61,6 +61,13 @@ internal static class AddressSpaceDump
         memory.ExeFileId = context.Files.IdOfPath(process, "exe", O_RDONLY, "its program file");
     }
 
+    /// <summary>Prepares for a tree that will stand still, if it looks as if that were worth it.</summary>
+    public static void Prepare(int root)
+    {
+        using ProcDirectory? proc = ProcDirectory.TryOpen(root);
+        if (proc?.Status() is { ResidentKib: >= LargeKib } || proc?.Children(root).Count >= ManyProcesses) s_reader.Prepare();
+    }
+
     /// <summary>Has the mappings of a process read ahead; its scratch mapping is there already.</summary>
     public static void ReadAhead(DumpContext context, DumpProcess process)
     {

@@ -50,6 +50,12 @@ internal sealed class MappingReader
         return true;
     }
 
+    /// <summary>Begins with BPF, so that the first process that needs it does not wait for that while it stands still.</summary>
+    public void Prepare()
+    {
+        lock (_lock) Begin();
+    }
+
     private bool Begin()
     {
         if (_tried) return _bits is not null;

@@ -5,7 +5,8 @@ namespace CriuPmem.Bench;
 /// <param name="Peer">CRIU.</param>
 /// <param name="StampProgram">bench/stamp.c.</param>
 /// <param name="CopyProgram">bench/copy.c.</param>
-internal sealed record Engines(string Ours, string Peer, string StampProgram, string CopyProgram)
+/// <param name="DiskProgram">bench/disk.c.</param>
+internal sealed record Engines(string Ours, string Peer, string StampProgram, string CopyProgram, string DiskProgram)
 {
     /// <summary>Runs one of them; its log lies in the images directory.</summary>
     /// <returns>How long it took, in milliseconds.</returns>

@@ -25,7 +25,19 @@ internal static unsafe partial class Machine
 
         public void Dispose()
         {
-            Directory.Delete(Path, recursive: true);
+            for (int attempt = 1; ; attempt++)
+            {
+                try
+                {
+                    Directory.Delete(Path, recursive: true);
+                    break;
+                }
+                catch (IOException) when (attempt < 20) // a pager whose program has just ended writes what it knows
+                {
+                    Thread.Sleep(50);
+                }
+            }
+
             Directory.Delete(_name);
         }
     }

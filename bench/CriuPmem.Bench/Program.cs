@@ -10,7 +10,7 @@ internal static class Program
     private static int Main(string[] arguments)
     {
         string top = arguments[0];
-        var engines = new Engines(Path.Combine(top, "artifacts", "criu-pmem"), arguments[1], Path.Combine(top, "artifacts", "stamp"), Path.Combine(top, "artifacts", "copy"));
+        var engines = new Engines(Path.Combine(top, "artifacts", "criu-pmem"), arguments[1], Path.Combine(top, "artifacts", "stamp"), Path.Combine(top, "artifacts", "copy"), Path.Combine(top, "artifacts", "disk"));
         Spawn.Helper = Path.Combine(top, "artifacts", "measure");
         string[] wanted = arguments[2..];
         var bars = new List<Bar>();

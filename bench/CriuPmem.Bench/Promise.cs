@@ -28,6 +28,7 @@ internal sealed record Promise(string Name, string Title, string Unit, double Go
         new("instant4-all", "4 GiB instant restore: command to last page", "ms", double.NaN, 3, () => AllPages(engines), () => EagerEnd(engines), GoalText: "not later than CRIU"),
         new("recycled1", "1 GiB dumped into recycled files (--recycle)", "ms", double.NaN, 5, () => Recycled(engines), () => Fresh(engines, engines.Peer), GoalText: "≤ 0.15 of CRIU's time"),
         new("copy1", "1 GiB: copying while it stands still, in per cent of the speed of memcpy into such a file (more is better)", "%", 80, 5, () => CopySpeed(engines), null, AtLeast: true),
+        new("disk1", "1 GiB until it is durable on the disk of the temporary directory: speed past the page cache in per cent of that through it (bench/disk.c)", "%", 100, 5, () => DiskSpeed(engines), null, AtLeast: true),
         new("redis", "Redis under load, a snapshot every second for a minute: lost throughput", "%", 5, 1, () => RedisLoad.Run(engines).LostPercent, null),
         new("redis-pause", "the same: longest pause beyond that without snapshots", "ms", 10, 1, () => RedisLoad.Run(engines).PauseMs, null),
     ];
@@ -116,6 +117,25 @@ internal sealed record Promise(string Name, string Title, string Unit, double Go
         string images = folder.Make("images");
         Engines.Run(engines.Ours, images, ["dump", "-t", $"{stamp.Pid}"]);
         return (1L << 30) / StatsFile.CopyMilliseconds(Path.Combine(images, "stats-dump")) * 1000 / best * 100;
+    }
+
+    private static double DiskSpeed(Engines engines)
+    {
+        using var folder = new Machine.Folder();
+        DirectoryInfo disk = Directory.CreateTempSubdirectory("criu-pmem-bench.disk.");
+        try
+        {
+            string answer = Path.Combine(folder.Path, "speed");
+            (_, _, int exit) = Spawn.Run("/bin/sh", "-c", $"exec {engines.DiskProgram} 1024 {disk.FullName}/file >{answer}");
+            if (exit != 0)
+                throw new InvalidOperationException("the temporary directory takes no 1 GiB past the page cache");
+            double[] speeds = [.. File.ReadAllText(answer).Split(' ').Select(static word => double.Parse(word, System.Globalization.CultureInfo.InvariantCulture))];
+            return speeds[1] / speeds[0] * 100;
+        }
+        finally
+        {
+            disk.Delete(recursive: true);
+        }
     }
 
     private static double AllPages(Engines engines)

@@ -35,6 +35,7 @@ internal static class Application
                 "dedup" => DedupCommand.Run(given, reporter),
                 "decompress" => DecompressCommand.Run(given, reporter),
                 "estimate" => EstimateCommand.Run(given, reporter),
+                "pmem" => PmemCommand.Run(given, reporter),
                 "restore" => RestoreCommand.Run(given, reporter),
                 "cpuinfo dump" or "cpuinfo check" => CpuInfoCommand.Run(given, reporter),
                 _ => CheckCommand.Run(given, reporter),

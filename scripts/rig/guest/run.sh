@@ -98,13 +98,17 @@ test_mapsync() {
   /payload/mapsync check "$home/file" 7
 }
 
-# "check" knows DAX from what only stands in for it.
+# "check" knows DAX from what only stands in for it, and "pmem" on which devices it lies.
 test_check() {
   mkdir -p /dev/shm/no-dax
   "$engine" check --feature dax -D "$home"
   if "$engine" check --feature dax -D /dev/shm/no-dax > /tmp/said 2>&1; then say "a tmpfs passes as DAX"; return 1; fi
   cat /tmp/said
   grep -q "tmpfs" /tmp/said
+  "$engine" pmem "$home" > /tmp/said
+  cat /tmp/said
+  grep -q "^DAX  *yes.*MAP_SYNC works" /tmp/said
+  grep -q "pmem0, .*persistent memory namespace0.0 used as fsdax" /tmp/said
 }
 
 test_eager() { start "$@"; check; dump images; restore images --no-lazy; check; dump images; restore images --no-lazy; check; }

@@ -30,6 +30,9 @@ internal sealed record CommandSpec(string Name, string Help, string? Instead = n
     /// <summary>estimate.</summary>
     public static CommandSpec Estimate { get; } = new("estimate", "tell how large a snapshot of a running tree would be, and how long dump and restore would take; it is not stopped");
 
+    /// <summary>pmem.</summary>
+    public static CommandSpec Pmem { get; } = new("pmem", "tell what a directory offers: persistent memory or not, on which devices, how fast, and what a dump will do there") { TakesDirectory = true };
+
     /// <summary>check.</summary>
     public static CommandSpec Check { get; } = new("check", "tell whether this kernel has what dump and restore need");
 
@@ -38,6 +41,9 @@ internal sealed record CommandSpec(string Name, string Help, string? Instead = n
 
     /// <summary>cpuinfo check.</summary>
     public static CommandSpec CpuInfoCheck { get; } = new("cpuinfo check", "compare this CPU with the one in cpuinfo.img");
+
+    /// <summary>A word behind its name is the directory of -D.</summary>
+    public bool TakesDirectory { get; init; }
 
     /// <summary>Its name in one word.</summary>
     public string Token => Name.Replace(' ', '-');
@@ -48,7 +54,7 @@ internal sealed record CommandSpec(string Name, string Help, string? Instead = n
     /// <summary>Every command, those that are refused last.</summary>
     public static IReadOnlyList<CommandSpec> Every { get; } =
     [
-        Dump, Restore, Check, PreDump, Dedup, Decompress, Estimate, PageServer, LazyPages, CpuInfoDump, CpuInfoCheck,
+        Dump, Restore, Check, PreDump, Dedup, Decompress, Estimate, Pmem, PageServer, LazyPages, CpuInfoDump, CpuInfoCheck,
         new("service", "the RPC service", "Use dump and restore."),
         new("swrk", "the RPC worker", "Use dump and restore."),
         new("exec", "executing a system call in another process", "CRIU itself no longer offers it."),

@@ -34,6 +34,7 @@ internal sealed class Invocation
     {
         CommandSpec command = FindCommand(words.Plain);
         List<Occurrence> options = files.Merge(words);
+        if (command.TakesDirectory && words.Plain.Count > command.WordCount) options.Add(new Occurrence(OptionCatalog.ImagesDirectory, words.Plain[command.WordCount], Negated: false));
         if (command.Instead is not null)
         {
             throw new CheckpointException(ErrorCode.OptionNotBuilt, $"this command ({command.Help}) is not built in this version yet")
@@ -75,12 +76,13 @@ internal sealed class Invocation
             };
         }
 
-        if (plain.Count > command.WordCount && command.Instead is null)
+        int most = command.WordCount + (command.TakesDirectory ? 1 : 0);
+        if (plain.Count > most && command.Instead is null)
         {
-            throw new CheckpointException(ErrorCode.Usage, $"{command.Name} takes options only")
+            throw new CheckpointException(ErrorCode.Usage, command.TakesDirectory ? $"{command.Name} takes one directory" : $"{command.Name} takes options only")
             {
-                Object = plain[command.WordCount],
-                Remedy = Misplaced(plain[command.WordCount]),
+                Object = plain[most],
+                Remedy = Misplaced(plain[most]),
             };
         }
 

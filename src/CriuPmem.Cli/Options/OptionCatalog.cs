@@ -253,7 +253,7 @@ internal static partial class OptionCatalog
 
     /// <summary>--json.</summary>
     public static OptionSpec<bool> Json { get; } = Flag(OptionGroup.Check, "json", '\0',
-        "estimate prints one JSON object; sizes in bytes, times in microseconds");
+        "estimate and pmem print one JSON object; sizes in bytes, times in microseconds");
 
     /// <summary>--all.</summary>
     public static OptionSpec<bool> All { get; } = Flag(OptionGroup.Check, "all", '\0', "the same as --extra --experimental");

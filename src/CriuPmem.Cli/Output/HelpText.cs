@@ -27,18 +27,19 @@ internal static class HelpText
         (CommandSpec.CpuInfoCheck.Name, ["images-dir", "work-dir", "cpu-cap"]),
         (CommandSpec.Decompress.Name, ["images-dir", "work-dir"]),
         (CommandSpec.Estimate.Name, ["images-dir", "work-dir", "tree", "ghost-limit", "sync", "json"]),
+        (CommandSpec.Pmem.Name, ["images-dir", "json"]),
     ];
 
     private static readonly (OptionGroup Group, string Title, string[] Commands)[] Groups =
     [
-        (OptionGroup.Snapshot, "Snapshot", ["dump", "restore", "decompress", "estimate", .. Servers, .. CpuInfo]),
+        (OptionGroup.Snapshot, "Snapshot", ["dump", "restore", "decompress", "estimate", "pmem", .. Servers, .. CpuInfo]),
         (OptionGroup.Dump, "Dump", ["dump", "estimate", .. Servers]),
         (OptionGroup.Restore, "Restore", ["restore", .. Servers]),
         (OptionGroup.Resources, "Resources of the tree (dump and restore)", ["dump", "restore", .. CpuInfo]),
         (OptionGroup.Remote, "Memory over the network", ["dump", "restore", .. Servers]),
-        (OptionGroup.Check, "Check and estimate", ["check", "estimate"]),
-        (OptionGroup.Log, "Log and statistics", ["dump", "restore", "check", "decompress", "estimate", .. Servers, .. CpuInfo]),
-        (OptionGroup.General, "General", ["dump", "restore", "check", "decompress", "estimate", .. Servers, .. CpuInfo]),
+        (OptionGroup.Check, "Check and estimate", ["check", "estimate", "pmem"]),
+        (OptionGroup.Log, "Log and statistics", ["dump", "restore", "check", "decompress", "estimate", "pmem", .. Servers, .. CpuInfo]),
+        (OptionGroup.General, "General", ["dump", "restore", "check", "decompress", "estimate", "pmem", .. Servers, .. CpuInfo]),
     ];
 
     /// <summary>The help for one command, or for all when <paramref name="command"/> is null.</summary>
@@ -90,6 +91,7 @@ internal static class HelpText
             text.Append("  criu-pmem restore -D DIR [option ...]\n");
             text.Append("  criu-pmem page-server -D DIR --port PORT [option ...]\n");
             text.Append("  criu-pmem lazy-pages -D DIR [--page-server --address ADDRESS --port PORT]\n");
+            text.Append("  criu-pmem pmem [DIR]\n");
             text.Append("  criu-pmem check [--all | --feature NAME]\n");
             text.Append("  criu-pmem cpuinfo dump|check -D DIR [--cpu-cap[=CAP]]\n");
             Title(text, "Commands", colour);
@@ -103,6 +105,7 @@ internal static class HelpText
             "restore" => "criu-pmem restore brings a saved process tree back, with its pids.",
             "decompress" => "criu-pmem decompress turns a compressed snapshot into one that CRIU can restore.",
             "estimate" => "criu-pmem estimate tells how large a snapshot of a running tree would be, and how long it would take.",
+            "pmem" => "criu-pmem pmem tells what a directory offers to snapshots, and what a dump will do there.",
             "page-server" => "criu-pmem page-server receives the memory of one dump or pre-dump (--page-server) into a directory.",
             "lazy-pages" => "criu-pmem lazy-pages fills the memory of one tree that is restored with --lazy-pages, while it runs.",
             "cpuinfo dump" => "criu-pmem cpuinfo dump writes the features of this CPU to cpuinfo.img.",
@@ -116,6 +119,7 @@ internal static class HelpText
             "restore" => "  criu-pmem restore -D DIR [option ...]\n",
             "decompress" => "  criu-pmem decompress -D DIR\n",
             "estimate" => "  criu-pmem estimate -t PID -D DIR [--json]\n",
+            "pmem" => "  criu-pmem pmem [DIR] [--json]\n",
             "page-server" => "  criu-pmem page-server -D DIR --port PORT [option ...]\n",
             "lazy-pages" => "  criu-pmem lazy-pages -D DIR [--page-server --address ADDRESS --port PORT]\n",
             "cpuinfo dump" => "  criu-pmem cpuinfo dump -D DIR\n",

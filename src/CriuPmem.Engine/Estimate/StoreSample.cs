@@ -4,7 +4,8 @@ using CriuPmem.Engine.Memory;
 namespace CriuPmem.Engine.Estimate;
 
 /// <summary>Moves a sample of the engine's memory into a file and back, as a dump and a restore do, and takes the time.</summary>
-/// <remarks>The best of several tries counts: others may be at work, and the first one wakes everything up.</remarks>
+/// <remarks>The best of several tries counts: others may be at work, and the first ones wake everything up: on
+/// a virtual machine memory that was free for long is the host's.</remarks>
 /// <param name="file">An empty file.</param>
 /// <param name="directory">Its directory's name, for messages.</param>
 /// <param name="bytes">How much memory: whole huge pages, or whole pages where there is no room for more.</param>

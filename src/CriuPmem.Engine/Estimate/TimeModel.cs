@@ -13,10 +13,12 @@ namespace CriuPmem.Engine.Estimate;
 /// <param name="sync">The images are made durable.</param>
 internal sealed class TimeModel(TreeCount count, StoreSpeed speed, bool isTmpfs, double calls, bool sync)
 {
+    private const double FilledOfSample = 0.68; // a process is filled in two ways at a time, one of which pins every page
+
     // In microseconds: the command alone, then each process, thread, mapping, descriptor.
-    private static readonly Factors s_observed = new(2_700, 385, 99, 2.1, 21);
-    private static readonly Factors s_written = new(5_900, 87, 40, 0.83, 4.1);
-    private static readonly Factors s_restored = new(7_600, 238, 90, 4, 9.2);
+    private static readonly Factors s_observed = new(2_700, 360, 126, 2.1, 18);
+    private static readonly Factors s_written = new(5_900, 80, 48, 0.83, 3.6);
+    private static readonly Factors s_restored = new(7_600, 270, 113, 4.2, 9.8);
 
     /// <summary>The tree stands still to be observed, and its memory to be copied.</summary>
     public long FrozenMicroseconds => Observed + At(IsCopiedByItself ? speed.OwnCopyRate : speed.CopyRate);
@@ -31,7 +33,7 @@ internal sealed class TimeModel(TreeCount count, StoreSpeed speed, bool isTmpfs,
     public long DumpRunningMicroseconds => FrozenRunningMicroseconds + Written + (IsCopiedRunning ? 2 * CopyMicroseconds : 0);
 
     /// <summary>All of a restore.</summary>
-    public long RestoreMicroseconds => (long)(s_restored.Of(count) * calls) + At(speed.ReadRate);
+    public long RestoreMicroseconds => (long)(s_restored.Of(count) * calls) + At((long)(speed.ReadRate * FilledOfSample));
 
     private bool IsCopiedByItself => isTmpfs && count.LargestBytes >= Memory.TaskCopy.WorthwhileBytes;
 

@@ -22,6 +22,7 @@ public sealed class ManualPageTests
     [InlineData("lazy-pages")]
     [InlineData("decompress")]
     [InlineData("estimate")]
+    [InlineData("pmem")]
     [InlineData("check")]
     [InlineData("cpuinfo")]
     public void Synopsis_HasEveryCommand(string command)

@@ -41,6 +41,14 @@ internal static class HotPagesFile
         return cause is null ? MemoryMarshal.Cast<byte, HotRange>(file[Marshal.SizeOf<Head>()..]).ToArray() : [];
     }
 
+    /// <summary>There is such a file, whatever it says.</summary>
+    public static bool Exists(int directoryFd)
+    {
+        SysResult opened = ImageFileCalls.OpenToRead(directoryFd, ImageKind.HotPages.FileName());
+        if (!opened.Failed) ImageFileCalls.Close(opened.Value);
+        return !opened.Failed;
+    }
+
     /// <summary>Writes it, in the place of an older one, if the directory still holds that snapshot.</summary>
     /// <param name="directoryFd">The images directory.</param>
     /// <param name="snapshot">See <see cref="SnapshotOf"/>.</param>
@@ -68,9 +76,13 @@ internal static class HotPagesFile
     /// <summary>What tells one snapshot from every other: XXH3 of its inventory; 0 when there is none.</summary>
     public static ulong SnapshotOf(int directoryFd)
     {
-        var bytes = new byte[MaxInventoryBytes];
-        SysResult read = ReadFile(directoryFd, ImageKind.Inventory.FileName(), bytes);
-        return read.Failed || read.Value == bytes.Length ? 0 : XxHash3.HashToUInt64(bytes.AsSpan(0, read.Value));
+        SysResult opened = ImageFileCalls.OpenToRead(directoryFd, ImageKind.Inventory.FileName());
+        if (opened.Failed) return 0;
+        SysResult read = ImageFileCalls.RegularFileLength(opened.Value);
+        byte[] bytes = read.Failed || read.Raw is 0 or > MaxInventoryBytes ? [] : new byte[read.Value];
+        if (bytes.Length > 0) read = ImageFileCalls.ReadAt(opened.Value, bytes, 0);
+        ImageFileCalls.Close(opened.Value);
+        return bytes.Length == 0 || read.Failed || read.Value != bytes.Length ? 0 : XxHash3.HashToUInt64(bytes);
     }
 
     private static string? Fault(Span<byte> file, ulong snapshot)

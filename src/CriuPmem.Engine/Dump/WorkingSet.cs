@@ -37,5 +37,6 @@ internal sealed class WorkingSet
         log.Debug("lazy", $"{own} ranges that were written lately, and {order.Ranges.Length - own} that earlier snapshots name, come first at an instant restore");
     }
 
-    private static HotRange[] Known(int directoryFd) => HotPagesFile.Read(directoryFd, HotPagesFile.SnapshotOf(directoryFd), out _);
+    private static HotRange[] Known(int directoryFd) =>
+        HotPagesFile.Exists(directoryFd) ? HotPagesFile.Read(directoryFd, HotPagesFile.SnapshotOf(directoryFd), out _) : [];
 }

@@ -13,7 +13,7 @@ namespace CriuPmem.Engine.Estimate;
 /// <param name="sync">The images are made durable.</param>
 internal sealed class TimeModel(TreeCount count, StoreSpeed speed, bool isTmpfs, double calls, bool sync)
 {
-    private const double FilledOfSample = 0.68; // a process is filled in two ways at a time, one of which pins every page
+    private const double FilledOfSample = 0.68; // so much of the speed of the sample a process that is filled reaches
 
     // In microseconds: the command alone, then each process, thread, mapping, descriptor.
     private static readonly Factors s_observed = new(2_700, 360, 126, 2.1, 18);
